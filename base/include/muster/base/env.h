@@ -1,0 +1,81 @@
+// The outside world behind one interface (files, directories, the clock), so that tests can make any call fail.
+#ifndef MUSTER_BASE_ENV_H_
+#define MUSTER_BASE_ENV_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// A failed system call: errno and the path, so that callers can turn it into their own kind of error.
+class FileError : public std::exception {
+ public:
+  FileError(std::string operation, std::filesystem::path path, int errno_value);
+  const char* what() const noexcept override { return message_.c_str(); }
+  const std::filesystem::path& path() const noexcept { return path_; }
+  int errno_value() const noexcept { return errno_value_; }
+
+ private:
+  std::filesystem::path path_;
+  int errno_value_;
+  std::string message_;
+};
+
+/// A file being written. Calls block; one thread at a time. All throw FileError.
+class WritableFile {
+ public:
+  virtual ~WritableFile() = default;
+  /// Writes all `bytes` at `offset`; interrupted and short writes are continued.
+  virtual void write_at(std::uint64_t offset, const void* data, std::size_t bytes) = 0;
+  /// Makes everything written so far durable (fsync).
+  virtual void sync() = 0;
+  /// Closes and reports what close() reports. The destructor closes without a word.
+  virtual void close() = 0;
+};
+
+/// A file being read. Any thread. All throw FileError.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  virtual std::uint64_t size_bytes() const = 0;
+  /// Reads up to `bytes` at `offset`; returns fewer only at the end of the file.
+  virtual std::size_t read_at(std::uint64_t offset, void* out, std::size_t bytes) const = 0;
+};
+
+/// Files and time. Any thread. All calls block and throw FileError.
+class Env {
+ public:
+  virtual ~Env() = default;
+  /// Creates or truncates `path`, mode 0644.
+  virtual std::unique_ptr<WritableFile> create_file(const std::filesystem::path& path) = 0;
+  virtual std::unique_ptr<ReadableFile> open_file(const std::filesystem::path& path) = 0;
+  /// Creates `path` and its missing parents. No error when it exists.
+  virtual void create_directories(const std::filesystem::path& path) = 0;
+  /// Makes the names in a directory durable.
+  virtual void sync_directory(const std::filesystem::path& path) = 0;
+  /// Renames a file or directory; an existing file `to` is replaced atomically.
+  virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  /// Removes a file, or a directory with what is in it. No error when nothing is there.
+  virtual void remove_all(const std::filesystem::path& path) = 0;
+  /// Names in a directory, sorted.
+  virtual std::vector<std::string> list_directory(const std::filesystem::path& path) = 0;
+  virtual bool exists(const std::filesystem::path& path) = 0;
+  virtual std::chrono::system_clock::time_point now() = 0;
+
+  // Made of the calls above.
+  std::string read_text(const std::filesystem::path& path);
+  /// Temporary file, sync, rename, sync of the directory: readers see the old text or the new, never less.
+  void write_text_atomically(const std::filesystem::path& path, const std::string& text);
+};
+
+/// The real world. Stateless: as many as you like.
+std::unique_ptr<Env> make_system_env();
+
+}  // namespace muster
+
+#endif  // MUSTER_BASE_ENV_H_
