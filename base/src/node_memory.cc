@@ -1,0 +1,165 @@
+// The memfd behind NodeMemory, and futexes.
+#include "muster/base/node_memory.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/base/check.h"
+#include "muster/base/error.h"
+
+namespace muster {
+namespace {
+
+constexpr std::uint64_t kMagic = 0x3152455453554d01u;  // "\x01MUSTER1", as bytes in memory
+constexpr std::uint32_t kLayoutVersion = 1;
+constexpr std::uint64_t kPageBytes = 4096;
+
+[[noreturn]] void throw_system_error(const char* call) {
+  throw InternalError(std::string("node memory: ") + call + " failed: " + errno_text(errno));
+}
+
+void init_alive_mutex(pthread_mutex_t* mutex) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  const int error = pthread_mutex_init(mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  MUSTER_CHECK_EQ(error, 0);
+}
+
+}  // namespace
+
+struct NodeMemory::Mapping {
+  std::mutex mutex;
+  std::vector<std::pair<void*, std::uint64_t>> regions;
+};
+
+std::uint64_t NodeMemory::symmetric_offset_bytes() {
+  return (sizeof(NodeControl) + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
+
+NodeMemory::NodeMemory(int fd, std::uint32_t generation)
+    : fd_(fd), generation_(generation), mappings_(std::make_unique<Mapping>()) {}
+
+std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32_t generation) {
+  MUSTER_CHECK(local_world_size >= 1 && local_world_size <= kMaxLocalRanks) << local_world_size;
+  const int fd = memfd_create("muster-node-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) throw_system_error("memfd_create");
+  std::unique_ptr<NodeMemory> memory(new NodeMemory(fd, generation));
+  if (ftruncate(fd, static_cast<off_t>(kCapacityBytes)) != 0) throw_system_error("ftruncate");
+  // Without a fixed size a rank could make another's access a SIGBUS.
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) throw_system_error("F_ADD_SEALS");
+  memory->control_ =
+      reinterpret_cast<NodeControl*>(memory->map(0, NodeMemory::symmetric_offset_bytes()));
+  NodeControl& control = *memory->control_;
+  control.magic = kMagic;
+  control.version = kLayoutVersion;
+  control.local_world_size = static_cast<std::uint32_t>(local_world_size);
+  for (int rank = 0; rank < local_world_size; ++rank) {
+    init_alive_mutex(&control.slots[rank].alive);
+  }
+  control.generation.store(generation, std::memory_order_release);
+  return memory;
+}
+
+std::unique_ptr<NodeMemory> NodeMemory::attach(int fd, std::uint32_t generation) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || static_cast<std::uint64_t>(info.st_size) != kCapacityBytes) {
+    throw ConfigError("node memory: expected descriptor " + std::to_string(fd) +
+                      " to be the launcher's shared memory; unset MUSTER_NODE_MEMORY_FD, or start "
+                      "the program with muster run");
+  }
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  std::unique_ptr<NodeMemory> memory(new NodeMemory(fd, generation));
+  memory->control_ =
+      reinterpret_cast<NodeControl*>(memory->map(0, NodeMemory::symmetric_offset_bytes()));
+  if (memory->control_->magic != kMagic || memory->control_->version != kLayoutVersion) {
+    throw ConfigError("node memory: expected layout version " + std::to_string(kLayoutVersion) +
+                      ", found " + std::to_string(memory->control_->version) +
+                      "; launcher and program are of different versions of Muster");
+  }
+  return memory;
+}
+
+NodeMemory::~NodeMemory() {
+  for (const auto& [address, bytes] : mappings_->regions) munmap(address, bytes);
+  close(fd_);
+}
+
+std::byte* NodeMemory::map(std::uint64_t offset_bytes, std::uint64_t bytes) {
+  MUSTER_CHECK_EQ(offset_bytes % kPageBytes, 0u);
+  MUSTER_CHECK(bytes > 0 && bytes <= kCapacityBytes && offset_bytes <= kCapacityBytes - bytes)
+      << "offset " << offset_bytes << ", bytes " << bytes;
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_,
+                       static_cast<off_t>(offset_bytes));
+  if (address == MAP_FAILED) throw_system_error("mmap");
+  std::lock_guard<std::mutex> lock(mappings_->mutex);
+  mappings_->regions.emplace_back(address, bytes);
+  return static_cast<std::byte*>(address);
+}
+
+void NodeMemory::join(int local_rank) {
+  MUSTER_CHECK(local_rank >= 0 &&
+               static_cast<std::uint32_t>(local_rank) < control_->local_world_size)
+      << local_rank;
+  RankSlot& slot = control_->slots[local_rank];
+  const int error = pthread_mutex_lock(&slot.alive);
+  MUSTER_CHECK_EQ(error, 0) << "another process has this local rank in this generation";
+  slot.pid.store(getpid());
+  slot.state.store(static_cast<std::uint32_t>(RankState::kAlive), std::memory_order_release);
+}
+
+void NodeMemory::leave(int local_rank) {
+  RankSlot& slot = control_->slots[local_rank];
+  slot.state.store(static_cast<std::uint32_t>(RankState::kLeft), std::memory_order_release);
+  pthread_mutex_unlock(&slot.alive);
+}
+
+bool NodeMemory::generation_moved() const {
+  return control_->generation.load(std::memory_order_acquire) != generation_;
+}
+
+bool NodeMemory::peer_is_lost(int local_rank) {
+  if (generation_moved()) return true;
+  RankSlot& slot = control_->slots[local_rank];
+  const auto state = static_cast<RankState>(slot.state.load(std::memory_order_acquire));
+  if (state == RankState::kAbsent) return false;
+  if (state == RankState::kLeft) return true;
+  const int error = pthread_mutex_trylock(&slot.alive);
+  if (error == EBUSY) return false;
+  // Unlocking an inherited mutex without making it consistent marks it ENOTRECOVERABLE: every later look says dead too.
+  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&slot.alive);
+  return true;
+}
+
+void NodeMemory::end_generation() {
+  control_->generation.fetch_add(1, std::memory_order_acq_rel);
+  futex_wake_all(control_->generation);
+}
+
+void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
+                std::int64_t timeout_us) {
+  timespec timeout{timeout_us / 1000000, (timeout_us % 1000000) * 1000};
+  syscall(SYS_futex, reinterpret_cast<const std::uint32_t*>(&word), FUTEX_WAIT, seen, &timeout,
+          nullptr, 0);
+}
+
+void futex_wake_all(const std::atomic<std::uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<const std::uint32_t*>(&word), FUTEX_WAKE, INT32_MAX, nullptr,
+          nullptr, 0);
+}
+
+}  // namespace muster

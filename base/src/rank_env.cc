@@ -1,0 +1,104 @@
+// Reading and writing the rank's environment variables.
+#include "muster/base/rank_env.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "muster/base/error.h"
+
+namespace muster {
+namespace {
+
+int parse_number(const std::string& name, const std::string& text) {
+  int value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) {
+    throw ConfigError("environment variable " + name + ": expected a whole number, found '" + text +
+                      "'; unset it, or start the program with muster run or mpirun");
+  }
+  return value;
+}
+
+int number_or(const RankEnv::Lookup& lookup, const std::string& name, int fallback) {
+  const auto text = lookup(name);
+  return text ? parse_number(name, *text) : fallback;
+}
+
+void check_consistent(const RankEnv& env) {
+  const bool good = env.world_size >= 1 && env.rank >= 0 && env.rank < env.world_size &&
+                    env.local_world_size >= 1 && env.local_rank >= 0 &&
+                    env.local_rank < env.local_world_size &&
+                    env.local_world_size <= env.world_size && env.generation >= 0;
+  if (good) return;
+  throw ConfigError(
+      "environment: expected 0 <= rank < world size on the node and in the world, found rank " +
+      std::to_string(env.rank) + " of " + std::to_string(env.world_size) + ", local rank " +
+      std::to_string(env.local_rank) + " of " + std::to_string(env.local_world_size) +
+      "; unset MUSTER_* variables, or start the program with muster run or mpirun");
+}
+
+RankEnv from_muster(const RankEnv::Lookup& lookup) {
+  RankEnv env;
+  env.launched_by = LaunchedBy::kMuster;
+  env.rank = number_or(lookup, "MUSTER_RANK", 0);
+  env.world_size = number_or(lookup, "MUSTER_WORLD_SIZE", 1);
+  env.local_rank = number_or(lookup, "MUSTER_LOCAL_RANK", env.rank);
+  env.local_world_size = number_or(lookup, "MUSTER_LOCAL_WORLD_SIZE", env.world_size);
+  env.node_rank = number_or(lookup, "MUSTER_NODE_RANK", 0);
+  env.generation = number_or(lookup, "MUSTER_GENERATION", 0);
+  env.node_memory_fd = number_or(lookup, "MUSTER_NODE_MEMORY_FD", -1);
+  env.control_fd = number_or(lookup, "MUSTER_CONTROL_FD", -1);
+  env.run_id = lookup("MUSTER_RUN_ID").value_or("");
+  return env;
+}
+
+RankEnv from_open_mpi(const RankEnv::Lookup& lookup) {
+  RankEnv env;
+  env.launched_by = LaunchedBy::kMpi;
+  env.rank = number_or(lookup, "OMPI_COMM_WORLD_RANK", 0);
+  env.world_size = number_or(lookup, "OMPI_COMM_WORLD_SIZE", 1);
+  env.local_rank = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_RANK", env.rank);
+  env.local_world_size = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_SIZE", env.world_size);
+  return env;
+}
+
+}  // namespace
+
+RankEnv RankEnv::from_environment(const Lookup& lookup) {
+  RankEnv env;
+  if (lookup("MUSTER_RANK")) {
+    env = from_muster(lookup);
+  } else if (lookup("OMPI_COMM_WORLD_RANK")) {
+    env = from_open_mpi(lookup);
+  }
+  check_consistent(env);
+  return env;
+}
+
+RankEnv RankEnv::from_environment() {
+  return from_environment([](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return std::string(value);
+  });
+}
+
+std::vector<std::pair<std::string, std::string>> RankEnv::to_environment() const {
+  return {{"MUSTER_RANK", std::to_string(rank)},
+          {"MUSTER_WORLD_SIZE", std::to_string(world_size)},
+          {"MUSTER_LOCAL_RANK", std::to_string(local_rank)},
+          {"MUSTER_LOCAL_WORLD_SIZE", std::to_string(local_world_size)},
+          {"MUSTER_NODE_RANK", std::to_string(node_rank)},
+          {"MUSTER_GENERATION", std::to_string(generation)},
+          {"MUSTER_NODE_MEMORY_FD", std::to_string(node_memory_fd)},
+          {"MUSTER_CONTROL_FD", std::to_string(control_fd)},
+          {"MUSTER_RUN_ID", run_id}};
+}
+
+std::string RankEnv::description() const {
+  return "rank " + std::to_string(rank) + "/" + std::to_string(world_size) + " gen " +
+         std::to_string(generation);
+}
+
+}  // namespace muster
