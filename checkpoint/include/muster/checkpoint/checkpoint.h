@@ -1,0 +1,61 @@
+// One committed checkpoint, opened for reading: any range of any tensor, its state hash, and a
+// check of every byte.
+#ifndef MUSTER_CHECKPOINT_CHECKPOINT_H_
+#define MUSTER_CHECKPOINT_CHECKPOINT_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "muster/base/env.h"
+#include "muster/checkpoint/manifest.h"
+#include "muster/checkpoint/tensor_range.h"
+
+namespace muster::checkpoint {
+
+/// Something wrong with a checkpoint, by place.
+struct Problem {
+  std::string file;               ///< Plain name in the checkpoint's directory.
+  std::string tensor;             ///< Empty when no tensor's data is concerned.
+  std::int64_t offset_bytes = 0;  ///< Where in the file the damage starts, to a chunk.
+  std::string message;            ///< All of it as one sentence: expected, found.
+};
+
+/// Holds the manifest only; data is read from disk on demand with plain reads, never through HDF5,
+/// and every byte is checked against its checksum before anyone sees it. Cheap to copy. Any thread.
+class Checkpoint {
+ public:
+  /// Reads and checks `directory`/manifest.json, no data. `env` must outlive the checkpoint.
+  /// Throws CheckpointError naming the file, what was expected and what was found.
+  static Checkpoint open(const std::filesystem::path& directory, Env& env);
+
+  const std::filesystem::path& directory() const { return directory_; }
+  const Manifest& manifest() const { return manifest_; }
+
+  /// Fills `out` (range.bytes() bytes) with the elements of `range`, assembled from whichever files
+  /// hold them. Blocks. Throws CheckpointError when the checkpoint has no such tensor, has it with
+  /// another dtype or shape (both named), or when bytes are missing or damaged (file, tensor and
+  /// offset named); `out` is then undefined.
+  void read(const TensorRange& range, void* out) const;
+
+  /// 32 hexadecimal digits over the names, dtypes, shapes and bytes of all tensors and
+  /// run_state["progress"]: equal for equal states, whatever world size and sharding wrote them
+  /// (docs/checkpoint_format.md has the definition). Reads all data. Blocks; throws as read() does.
+  std::string state_hash() const;
+
+  /// Reads every byte of every file. Empty means that all is well. Blocks; damage is returned, not
+  /// thrown.
+  std::vector<Problem> verify() const;
+
+ private:
+  Checkpoint(std::filesystem::path directory, Manifest manifest, Env& env);
+
+  std::filesystem::path directory_;
+  Manifest manifest_;
+  Env* env_;
+};
+
+}  // namespace muster::checkpoint
+
+#endif  // MUSTER_CHECKPOINT_CHECKPOINT_H_
