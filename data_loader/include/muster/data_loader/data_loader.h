@@ -12,6 +12,10 @@
 
 namespace muster {
 
+namespace internal {
+class LoaderPipeline;
+}
+
 struct LoaderOptions {
   int logical_ranks = 1;
   int first_logical_rank = 0, end_logical_rank = 1;  ///< This rank hosts [first, end).
@@ -19,8 +23,8 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
   int prefetch_batches = 4;  ///< Micro-batches prepared ahead, the one in preparation included.
-  std::chrono::milliseconds timeout =
-      std::chrono::minutes(5);  ///< How long next() waits for one micro-batch.
+  /// How long next() waits for one micro-batch.
+  std::chrono::milliseconds timeout = std::chrono::minutes(5);
 };
 
 /// All there is to save. The same numbers on every rank, and valid for any world size.
@@ -36,9 +40,10 @@ struct MicroBatch {
   int logical_rank = 0;
   std::int64_t micro_step = 0;
   std::int64_t step_position = 0;  ///< Where its step begins.
-  std::int64_t step_samples =
-      0;        ///< In the whole step, over all logical ranks: the mean's denominator.
-  Batch batch;  ///< At a ragged end batch.size() may be 0; then it has no tensors either.
+  /// In the whole step, over all logical ranks: the mean's denominator.
+  std::int64_t step_samples = 0;
+  /// At a ragged end batch.size() may be 0; then it has no tensors either.
+  Batch batch;
 };
 
 /// The order: steps; in a step logical ranks first .. end-1; in a logical rank micro-steps 0 ..
@@ -47,6 +52,7 @@ struct MicroBatch {
 class DataLoader {
  public:
   /// Starts preparing at once. Throws ConfigError with everything that is wrong with the options.
+  /// Do not fork() while a loader exists: a child has no thread to prepare its batches.
   DataLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
   /// Waits for the one Dataset::get() that may be running.
   ~DataLoader();
@@ -73,8 +79,7 @@ class DataLoader {
   const BatchPlan& plan() const;
 
  private:
-  class Prefetcher;
-  std::unique_ptr<Prefetcher> prefetcher_;
+  std::unique_ptr<internal::LoaderPipeline> pipeline_;
 };
 
 }  // namespace muster

@@ -25,6 +25,8 @@ class CharVocabulary {
 
   /// 1 .. 256; 0 for an empty text.
   std::int64_t size() const { return static_cast<std::int64_t>(bytes_.size()); }
+  /// The token of `c`, or -1 when the vocabulary lacks it.
+  std::int64_t token(char c) const { return token_of_byte_[static_cast<unsigned char>(c)]; }
   /// Throws ConfigError naming the first byte that is not in the vocabulary.
   std::vector<std::int64_t> encode(std::string_view text) const;
   /// Throws InternalError for a token outside 0 .. size()-1.
