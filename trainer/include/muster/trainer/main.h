@@ -2,14 +2,16 @@
 #ifndef MUSTER_TRAINER_MAIN_H_
 #define MUSTER_TRAINER_MAIN_H_
 
-#include <string>
+#include <functional>
+#include <memory>
 
 #include "muster/trainer/trainer.h"
 
 namespace muster {
 
 namespace internal {
-int run_main(int argc, const char* const* argv, Trainer& trainer);
+using TrainerFactory = std::function<std::unique_ptr<Trainer>()>;
+int run_main(int argc, const char* const* argv, const TrainerFactory& make_trainer);
 }  // namespace internal
 
 /// Runs the Trainer `T` under muster run, mpirun or alone, and returns the process's exit code
@@ -17,8 +19,7 @@ int run_main(int argc, const char* const* argv, Trainer& trainer);
 ///     int main(int argc, char** argv) { return muster::main<MyTrainer>(argc, argv); }
 template <typename T>
 int main(int argc, const char* const* argv) {
-  T trainer;
-  return internal::run_main(argc, argv, trainer);
+  return internal::run_main(argc, argv, [] { return std::make_unique<T>(); });
 }
 
 }  // namespace muster

@@ -60,7 +60,6 @@ class Trainer {
   /// Defaults may be set in a subclass's constructor; flags win over them.
   TrainerOptions options;
 
- protected:
   /// Updates made so far.
   std::int64_t step() const { return step_; }
 

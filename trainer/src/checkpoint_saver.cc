@@ -1,0 +1,172 @@
+// Saving and restoring over ranks.
+#include "checkpoint_saver.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <utility>
+#include <vector>
+
+#include "flat_layout.h"
+#include "muster/base/check.h"
+#include "muster/base/dtype.h"
+#include "muster/base/error.h"
+#include "muster/base/log.h"
+#include "text_exchange.h"
+
+namespace muster::internal {
+namespace {
+
+using checkpoint::Checkpoint;
+using checkpoint::SourceRange;
+using checkpoint::TensorRange;
+
+DType to_dtype(const std::string& name, at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return DType::kFloat32;
+    case at::kDouble: return DType::kFloat64;
+    case at::kHalf: return DType::kFloat16;
+    case at::kBFloat16: return DType::kBFloat16;
+    case at::kChar: return DType::kInt8;
+    case at::kShort: return DType::kInt16;
+    case at::kInt: return DType::kInt32;
+    case at::kLong: return DType::kInt64;
+    case at::kByte: return DType::kUInt8;
+    case at::kBool: return DType::kBool;
+    default: break;
+  }
+  throw ConfigError("tensor '" + name + "': expected a dtype that checkpoints can hold, found " +
+                    std::string(c10::toString(type)) + "; register it as another dtype");
+}
+
+/// The part [begin, end) of a state tensor, and its memory.
+SourceRange range_of(const StateTensor& tensor, FlatRange part) {
+  TensorRange range{tensor.name, to_dtype(tensor.name, tensor.flat.scalar_type()), tensor.shape, part.begin, part.end};
+  const auto* base = static_cast<const char*>(tensor.flat.const_data_ptr());
+  return {std::move(range), base + part.begin * tensor.flat.element_size()};
+}
+
+FlatRange whole(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
+
+}  // namespace
+
+CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env, Communicator& communicator,
+                                 checkpoint::Retention retention, bool fresh, OnCommitted on_committed)
+    : env_(make_system_env()),
+      store_(std::move(directory), *env_),
+      writer_(store_),
+      rank_env_(rank_env),
+      communicator_(communicator),
+      retention_(retention),
+      on_committed_(std::move(on_committed)) {
+  retention_.validate();
+  if (rank_env_.rank == 0) {
+    // A restarted generation of a --fresh run goes on from that run's own checkpoints.
+    if (fresh && rank_env_.generation == 0) move_aside();
+    store_.prepare();
+  }
+  communicator_.barrier().wait();
+}
+
+void CheckpointSaver::move_aside() {
+  const std::filesystem::path& directory = store_.directory();
+  try {
+    if (!env_->exists(directory)) return;
+    std::vector<std::string> names;
+    int next = 1;
+    for (const std::string& name : env_->list_directory(directory)) {
+      if (name.rfind("superseded-", 0) == 0) {
+        ++next;
+      } else {
+        names.push_back(name);
+      }
+    }
+    if (names.empty()) return;
+    const std::filesystem::path aside = directory / ("superseded-" + std::to_string(next));
+    env_->create_directories(aside);
+    for (const std::string& name : names) env_->rename(directory / name, aside / name);
+    env_->sync_directory(directory);
+    MUSTER_LOG(INFO) << "--fresh: moved " << names.size() << " entries of " << directory.string() << " to "
+                     << aside.string();
+  } catch (const FileError& e) {
+    throw CheckpointError(std::string("--fresh: ") + e.what() + "; check --checkpoint-dir");
+  }
+}
+
+std::optional<Json> CheckpointSaver::restore(
+    Engine& engine, const std::function<void(const Json& run_state, const std::string& origin)>& check) {
+  std::string path;
+  if (rank_env_.rank == 0) {
+    if (const auto newest = store_.newest_valid()) path = newest->directory().string();
+  }
+  path = broadcast_text(communicator_, path);
+  if (path.empty()) return std::nullopt;
+  const Checkpoint checkpoint = Checkpoint::open(path, *env_);
+  const Json& run_state = checkpoint.manifest().run_state;
+  check(run_state, path);
+  const std::vector<StateTensor> state = engine.state();
+  if (state.size() != checkpoint.manifest().tensors.size()) {
+    for (const auto& [name, entry] : checkpoint.manifest().tensors) {
+      bool known = false;
+      for (const StateTensor& tensor : state) known = known || tensor.name == name;
+      if (!known) {
+        throw CheckpointError(path + ": expected only tensors of this model, found '" + name +
+                              "'; was it written by another model? Give its options, another --checkpoint-dir or --fresh");
+      }
+    }
+  }
+  for (const StateTensor& tensor : state) {
+    const SourceRange target = range_of(tensor, whole(tensor));
+    checkpoint.read(target.range, const_cast<void*>(target.data));
+  }
+  return run_state;
+}
+
+void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state) {
+  finish();
+  std::vector<SourceRange> sources;
+  for (const StateTensor& tensor : engine.state()) {
+    const FlatRange part = even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size);
+    if (part.numel() > 0) sources.push_back(range_of(tensor, part));
+  }
+  writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size, sources);
+  in_flight_ = true;
+  step_ = step;
+  run_state_ = std::move(run_state);
+}
+
+bool CheckpointSaver::part_written() {
+  if (in_flight_ && !written_) written_ = writer_.poll_shard();
+  return written_.has_value();
+}
+
+void CheckpointSaver::commit() {
+  MUSTER_CHECK(in_flight_);
+  if (!written_) written_ = writer_.wait_shard();
+  const std::vector<std::string> texts = gather_texts(communicator_, written_->record.to_json().dump());
+  written_.reset();
+  in_flight_ = false;
+  if (rank_env_.rank != 0) return;
+  std::vector<checkpoint::ShardRecord> records;
+  for (const std::string& text : texts) {
+    records.push_back(checkpoint::ShardRecord::from_json(parse_json(text, "shard record")));
+  }
+  writer_.start_commit(step_, rank_env_.generation, std::move(records), std::move(run_state_), retention_);
+  committing_ = true;
+}
+
+void CheckpointSaver::report(const checkpoint::Committed& committed) {
+  committing_ = false;
+  on_committed_(committed.step, committed.path);
+}
+
+void CheckpointSaver::poll() {
+  if (!committing_) return;
+  if (const auto committed = writer_.poll_commit()) report(*committed);
+}
+
+void CheckpointSaver::finish() {
+  if (in_flight_) commit();
+  if (committing_) report(writer_.wait_commit());
+}
+
+}  // namespace muster::internal

@@ -1,0 +1,40 @@
+// A module's buffers (batch-norm statistics): each logical rank starts a step from the same ones, and logical rank 0's result stays.
+#ifndef MUSTER_TRAINER_SRC_MODULE_BUFFERS_H_
+#define MUSTER_TRAINER_SRC_MODULE_BUFFERS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/collectives/communicator.h"
+
+namespace muster::internal {
+
+class ModuleBuffers {
+ public:
+  /// Buffers of any dtype, contiguous, on the CPU.
+  explicit ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buffers);
+
+  const std::vector<std::pair<std::string, at::Tensor>>& named() const { return buffers_; }
+
+  void begin_step();
+  void begin_logical_rank();
+  /// Keeps the buffers as they are now: they are logical rank 0's.
+  void keep();
+  /// Collective. Gives every rank what rank 0 kept.
+  void finish_step(Communicator& communicator);
+
+ private:
+  void pack(at::Tensor& bytes) const;
+  void unpack(const at::Tensor& bytes);
+
+  std::vector<std::pair<std::string, at::Tensor>> buffers_;
+  at::Tensor start_;  // uint8, all buffers end to end: their values when the step began
+  at::Tensor kept_;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_TRAINER_SRC_MODULE_BUFFERS_H_

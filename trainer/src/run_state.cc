@@ -1,0 +1,52 @@
+// Run state as JSON.
+#include "run_state.h"
+
+#include <cinttypes>
+#include <cstdio>
+
+#include "muster/base/error.h"
+#include "muster/trainer/trainer_options.h"
+
+namespace muster::internal {
+
+Json JobProgress::to_json() const {
+  char hex[17];
+  std::snprintf(hex, sizeof(hex), "%016" PRIx64, ledger);
+  return {{"step", step}, {"epoch", epoch}, {"position", position}, {"ledger", hex}};
+}
+
+JobProgress JobProgress::from_json(const Json& json, const std::string& origin) {
+  try {
+    JobProgress progress;
+    progress.step = json_field<std::int64_t>(json, "step", origin);
+    progress.epoch = json_field<std::int64_t>(json, "epoch", origin);
+    progress.position = json_field<std::int64_t>(json, "position", origin);
+    progress.ledger = std::stoull(json_field<std::string>(json, "ledger", origin), nullptr, 16);
+    return progress;
+  } catch (const std::exception& e) {
+    throw CheckpointError(origin + ": expected the progress of a run, found: " + e.what());
+  }
+}
+
+Json job_definition(const OptionSet& options) {
+  Json job = Json::object();
+  const Json all = options.to_json();
+  for (const auto& [name, value] : all.items()) {
+    if (!is_circumstance(name)) job[name] = value;
+  }
+  return job;
+}
+
+std::vector<std::string> differences(const Json& expected, const Json& found) {
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : expected.items()) {
+    const Json other = found.contains(name) ? found.at(name) : Json();
+    if (other != value) lines.push_back(name + ": expected " + value.dump() + ", found " + other.dump());
+  }
+  for (const auto& [name, value] : found.items()) {
+    if (!expected.contains(name)) lines.push_back(name + ": expected nothing, found " + value.dump());
+  }
+  return lines;
+}
+
+}  // namespace muster::internal

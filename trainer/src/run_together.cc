@@ -1,0 +1,36 @@
+// Agreeing on failures.
+#include "run_together.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <exception>
+#include <string>
+
+namespace muster::internal {
+
+void run_together(Communicator& communicator, const std::function<void()>& work) {
+  std::exception_ptr error;
+  auto exit_code = static_cast<std::int64_t>(ExitCode::kSuccess);
+  try {
+    work();
+  } catch (const Error& e) {
+    error = std::current_exception();
+    exit_code = static_cast<std::int64_t>(e.exit_code());
+  } catch (...) {
+    error = std::current_exception();
+    exit_code = static_cast<std::int64_t>(ExitCode::kUserError);
+  }
+  const int world_size = communicator.world_size();
+  at::Tensor mine = at::zeros({1}, at::TensorOptions(at::kLong));
+  mine.mutable_data_ptr<std::int64_t>()[0] = exit_code;
+  at::Tensor all = at::zeros({world_size}, at::TensorOptions(at::kLong));
+  communicator.all_gather(all, mine).wait();
+  const auto* codes = all.const_data_ptr<std::int64_t>();
+  for (int rank = 0; rank < world_size; ++rank) {
+    if (codes[rank] == 0) continue;
+    if (rank == communicator.rank()) std::rethrow_exception(error);
+    throw FailedElsewhere(static_cast<ExitCode>(codes[rank]), "rank " + std::to_string(rank) + " could not go on");
+  }
+}
+
+}  // namespace muster::internal

@@ -1,0 +1,20 @@
+// The defaults of what a subclass may say.
+#include "muster/trainer/trainer.h"
+
+namespace muster {
+
+void Trainer::add_options(OptionSet&) {}
+
+std::shared_ptr<const Dataset> Trainer::test_dataset() { return nullptr; }
+
+void Trainer::evaluate_batch(const Batch& batch, MetricSums& sums) {
+  const Loss loss = compute_loss(batch);
+  const double weight = loss.weight == 0 ? static_cast<double>(batch.size()) : loss.weight;
+  sums.add("loss", loss.mean.item<double>() * weight, weight);
+}
+
+bool Trainer::decays(const std::string&, const at::Tensor& parameter) const { return parameter.dim() >= 2; }
+
+void Trainer::on_finished() {}
+
+}  // namespace muster

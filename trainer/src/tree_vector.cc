@@ -1,0 +1,40 @@
+// Tree sums of small vectors.
+#include "tree_vector.h"
+
+#include <ATen/ops/from_blob.h>
+
+#include "muster/base/check.h"
+
+namespace muster::internal {
+
+TreeVector::TreeVector(int logical_ranks, LogicalRange run, std::size_t width)
+    : plan_(make_accumulation_plan(logical_ranks, run, /*direct=*/false)),
+      width_(width),
+      slots_(static_cast<std::size_t>(plan_.slots), std::vector<double>(width)) {}
+
+void TreeVector::add_leaf(std::span<const double> values) {
+  MUSTER_CHECK_LT(next_leaf_, plan_.leaves.size());
+  MUSTER_CHECK_EQ(values.size(), width_);
+  const LeafPlan& leaf = plan_.leaves[next_leaf_++];
+  slots_[static_cast<std::size_t>(leaf.slot)].assign(values.begin(), values.end());
+  for (const Merge& merge : leaf.merges) {
+    std::vector<double>& into = slots_[static_cast<std::size_t>(merge.into)];
+    const std::vector<double>& from = slots_[static_cast<std::size_t>(merge.from)];
+    for (std::size_t i = 0; i < width_; ++i) into[i] += from[i];
+  }
+}
+
+std::vector<double> TreeVector::all_reduce(Communicator& communicator, const ReductionTree& tree) {
+  MUSTER_CHECK_EQ(next_leaf_, plan_.leaves.size());
+  next_leaf_ = 0;
+  if (width_ == 0) return {};
+  std::vector<at::Tensor> partials;
+  for (int i = 0; i < plan_.partials; ++i) {
+    partials.push_back(at::from_blob(slots_[static_cast<std::size_t>(i)].data(),
+                                     {static_cast<std::int64_t>(width_)}, at::TensorOptions(at::kDouble)));
+  }
+  communicator.canonical_all_reduce(partials, tree).wait();
+  return slots_.front();
+}
+
+}  // namespace muster::internal

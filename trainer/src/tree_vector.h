@@ -1,0 +1,32 @@
+// Small vectors of float64 (losses, weights, metrics) summed over logical ranks in tree order.
+#ifndef MUSTER_TRAINER_SRC_TREE_VECTOR_H_
+#define MUSTER_TRAINER_SRC_TREE_VECTOR_H_
+
+#include <span>
+#include <vector>
+
+#include "accumulation_plan.h"
+#include "muster/collectives/communicator.h"
+
+namespace muster::internal {
+
+class TreeVector {
+ public:
+  TreeVector(int logical_ranks, LogicalRange run, std::size_t width);
+  /// The next logical rank's vector; the run's logical ranks in order.
+  void add_leaf(std::span<const double> values);
+  /// Collective. After the last leaf: the sum over all logical ranks, the same bits everywhere. Blocks.
+  std::vector<double> all_reduce(Communicator& communicator, const ReductionTree& tree);
+  /// Ready for the first leaf again.
+  void reset() { next_leaf_ = 0; }
+
+ private:
+  AccumulationPlan plan_;
+  std::size_t width_;
+  std::vector<std::vector<double>> slots_;
+  std::size_t next_leaf_ = 0;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_TRAINER_SRC_TREE_VECTOR_H_
