@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "muster/base/error.h"
@@ -158,9 +159,18 @@ class SystemEnv : public Env {
 }  // namespace
 
 std::string Env::read_text(const fs::path& path) {
+  constexpr std::uint64_t kMinReadBytes = 4096;
   const auto file = open_file(path);
-  std::string text(file->size_bytes(), '\0');
-  text.resize(file->read_at(0, text.data(), text.size()));
+  std::string text;
+  std::size_t got = 0;
+  std::size_t wanted = 0;
+  do {
+    const std::size_t before = text.size();
+    wanted = std::max(kMinReadBytes, file->size_bytes() + 1);  // one more, to meet the end at the first try
+    text.resize(before + wanted);
+    got = file->read_at(before, text.data() + before, wanted);
+    text.resize(before + got);
+  } while (got == wanted);
   return text;
 }
 
@@ -168,11 +178,27 @@ void Env::write_text_atomically(const fs::path& path, const std::string& text) {
   fs::path temporary = path;
   temporary += ".tmp";
   const auto file = create_file(temporary);
-  file->write_at(0, text.data(), text.size());
-  file->sync();
-  file->close();
-  rename(temporary, path);
+  try {
+    file->write_at(0, text.data(), text.size());
+    file->sync();
+    file->close();
+    rename(temporary, path);
+  } catch (const FileError&) {
+    try {
+      remove_all(temporary);
+    } catch (const FileError&) {
+      // The first error is the cause, and the one to tell.
+    }
+    throw;
+  }
   sync_directory(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+}
+
+fs::path cache_directory() {
+  const char* cache = std::getenv("MUSTER_CACHE");
+  if (cache != nullptr && *cache != '\0') return cache;
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : ".") / ".cache" / "muster";
 }
 
 std::unique_ptr<Env> make_system_env() { return std::make_unique<SystemEnv>(); }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -68,10 +69,15 @@ class Env {
   virtual std::chrono::system_clock::time_point now() = 0;
 
   // Made of the calls above.
+  /// The whole file, also where its size is not known beforehand (/proc).
   std::string read_text(const std::filesystem::path& path);
   /// Temporary file, sync, rename, sync of the directory: readers see the old text or the new, never less.
+  /// The temporary file is removed when a step fails.
   void write_text_atomically(const std::filesystem::path& path, const std::string& text);
 };
+
+/// Where downloads and data sets live: $MUSTER_CACHE, else ~/.cache/muster.
+std::filesystem::path cache_directory();
 
 /// The real world. Stateless: as many as you like.
 std::unique_ptr<Env> make_system_env();

@@ -1,0 +1,76 @@
+// Learns to write like Shakespeare, character by character: muster run -n 2 -- char_gpt --steps 1000
+#include <torch/torch.h>
+
+#include <cstdio>
+
+#include "gpt.h"
+#include "muster/base/env.h"
+#include "muster/data_loader/text_corpus.h"
+#include "muster/data_loader/token_windows.h"
+#include "muster/trainer/main.h"
+
+class CharGpt : public muster::Trainer {
+ public:
+  CharGpt() {
+    options.micro_batch = 8;
+    options.steps = 1500;
+    options.learning_rate = 2e-3;
+    options.schedule = "cosine";
+    options.warmup_steps = 50;
+    options.weight_decay = 0.1;
+    options.beta2 = 0.99;
+    options.clip_norm = 1.0;
+  }
+
+  void add_options(muster::OptionSet& set) override {
+    set.add("data", &data_, "A text file, or a directory of .txt files");
+    set.add("context", &gpt_.context, "Characters the model sees at once");
+    set.add("width", &gpt_.width, "Of the model");
+    set.add("layers", &gpt_.layers, "Transformer blocks");
+    set.add("heads", &gpt_.heads, "Attention heads in a block");
+    set.add("dropout", &gpt_.dropout, "Probability");
+  }
+
+  std::shared_ptr<torch::nn::Module> build_model() override {
+    corpus_ = muster::read_text_corpus(data_);
+    gpt_.vocabulary = corpus_->vocabulary.size();
+    model_ = Gpt(gpt_);
+    return model_.ptr();
+  }
+
+  std::shared_ptr<const muster::Dataset> train_dataset() override {
+    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, 0, test_begin()), gpt_.context);
+  }
+  std::shared_ptr<const muster::Dataset> test_dataset() override {
+    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, test_begin()), gpt_.context);
+  }
+
+  muster::Loss compute_loss(const muster::Batch& batch) override {
+    const torch::Tensor logits = model_->forward(batch["input"]);
+    const torch::Tensor target = batch["target"];
+    return {torch::nn::functional::cross_entropy(logits.flatten(0, 1), target.flatten()),
+            static_cast<double>(target.numel())};  // a mean over characters
+  }
+
+  void on_finished() override {
+    torch::NoGradGuard no_grad;
+    torch::Tensor ids = torch::tensor(corpus_->vocabulary.encode("\nKING"), torch::kLong).unsqueeze(0);
+    for (int i = 0; i < 400; ++i) {
+      const int64_t seen = std::min<int64_t>(ids.size(1), gpt_.context);
+      const torch::Tensor logits = model_->forward(ids.narrow(1, ids.size(1) - seen, seen)).select(1, -1);
+      ids = torch::cat({ids, torch::multinomial(torch::softmax(logits / 0.8, -1), 1)}, 1);
+    }
+    const std::span<const int64_t> tokens(ids.const_data_ptr<int64_t>(), static_cast<std::size_t>(ids.numel()));
+    std::printf("%s\n", corpus_->vocabulary.decode(tokens).c_str());
+  }
+
+ private:
+  int64_t test_begin() const { return corpus_->tokens.numel() / 100 * 99; }  // the last hundredth is for the test
+
+  std::string data_ = (muster::cache_directory() / "datasets" / "shakespeare").string();
+  GptOptions gpt_;
+  std::optional<muster::TextCorpus> corpus_;
+  Gpt model_{nullptr};
+};
+
+int main(int argc, char** argv) { return muster::main<CharGpt>(argc, argv); }
