@@ -1,0 +1,20 @@
+# Where scripts/setup keeps the dependencies that it downloads: MUSTER_CACHED_LIBTORCH, MUSTER_CACHED_OPENMPI.
+
+if(DEFINED ENV{MUSTER_CACHE})
+  set(MUSTER_CACHE_DIR $ENV{MUSTER_CACHE})
+else()
+  set(MUSTER_CACHE_DIR $ENV{HOME}/.cache/muster)
+endif()
+
+# muster_pinned_version(VARIABLE NAME): reads MUSTER_<NAME>_VERSION from scripts/versions.
+function(muster_pinned_version variable name)
+  file(STRINGS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../scripts/versions line REGEX "^MUSTER_${name}_VERSION=")
+  string(REGEX REPLACE "^[^=]*=" "" version "${line}")
+  set(${variable} ${version} PARENT_SCOPE)
+endfunction()
+
+muster_pinned_version(pinned LIBTORCH)
+set(MUSTER_CACHED_LIBTORCH ${MUSTER_CACHE_DIR}/libtorch-${pinned})
+muster_pinned_version(pinned OPENMPI)
+set(MUSTER_CACHED_OPENMPI ${MUSTER_CACHE_DIR}/openmpi-${pinned})
+unset(pinned)
