@@ -178,6 +178,8 @@ RunOutcome TrainingRun::run() {
   if (stop == internal::StopReason::kPreempt) return RunOutcome::kPreempted;
   if (world_.env().rank == 0) {
     model_->eval();
+    internal::seed_default_generator(
+        internal::stream_seed(static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kFinish));
     call_user_code("on_finished()", [&] { trainer_.on_finished(); });
   }
   return RunOutcome::kFinished;
