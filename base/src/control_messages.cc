@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <limits>
 #include <vector>
 
@@ -17,10 +18,11 @@
 namespace muster {
 namespace {
 
-// A message fits one packet; only Failure's text can be long, and it is cut (the log file has the whole).
+// A message fits one packet. Only Failure's text can be long, and it is cut (the log file has the whole):
+// a byte grows to at most six in JSON (\u0001), so that 8 KiB become 48.
 constexpr std::size_t kMaxPacketBytes = 64 * 1024;
-constexpr std::size_t kMaxTextBytes = 16 * 1024;
-constexpr int kSendTimeoutMs = 1000;
+constexpr std::size_t kMaxTextBytes = 8 * 1024;
+constexpr std::chrono::milliseconds kSendTimeout{1000};
 constexpr const char* kOrigin = "control message";
 
 struct Encoder {
@@ -81,7 +83,7 @@ ControlMessage decode_control_message(const std::string& text) {
     return CheckpointDone{integer_field(json, "step"), text_field(json, "path")};
   }
   if (type == "failure") {
-    return Failure{static_cast<int>(integer_field(json, "exit_code")), text_field(json, "kind"),
+    return Failure{json_field<int>(json, "exit_code", kOrigin), text_field(json, "kind"),
                    text_field(json, "message"), integer_field(json, "step")};
   }
   if (type == "done") return Done{};
@@ -111,24 +113,36 @@ std::pair<int, int> ControlChannel::make_pair() {
 }
 
 bool ControlChannel::send(const ControlMessage& message) {
+  using Clock = std::chrono::steady_clock;
   const std::string text = encode_control_message(message);
   std::lock_guard<std::mutex> lock(send_mutex_);
+  const Clock::time_point deadline = Clock::now() + kSendTimeout;
   for (;;) {
     if (::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) >= 0) return true;
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) return false;
     pollfd wait{fd_, POLLOUT, 0};
-    if (poll(&wait, 1, kSendTimeoutMs) == 0) return false;
+    poll(&wait, 1, static_cast<int>(left.count()));
   }
 }
 
 std::optional<ControlMessage> ControlChannel::receive() {
   std::vector<char> packet(kMaxPacketBytes);
   ssize_t bytes;
+  // A peer that closed with our message unread gives ECONNRESET once; its own last words follow.
   do {
-    bytes = recv(fd_, packet.data(), packet.size(), 0);
-  } while (bytes < 0 && errno == EINTR);
-  if (bytes > 0) return decode_control_message(std::string(packet.data(), static_cast<std::size_t>(bytes)));
+    bytes = recv(fd_, packet.data(), packet.size(), MSG_TRUNC);
+  } while (bytes < 0 && (errno == EINTR || errno == ECONNRESET));
+  if (bytes > static_cast<ssize_t>(packet.size())) {
+    throw DataError("control message: expected at most " + std::to_string(packet.size()) +
+                    " bytes, found " + std::to_string(bytes) +
+                    "; launcher and program are of different versions of Muster");
+  }
+  if (bytes > 0) {
+    return decode_control_message(std::string(packet.data(), static_cast<std::size_t>(bytes)));
+  }
   if (bytes == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) peer_gone_ = true;
   return std::nullopt;
 }

@@ -24,7 +24,8 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x3152455453554d01u;  // "\x01MUSTER1", as bytes in memory
 constexpr std::uint32_t kLayoutVersion = 1;
-constexpr std::uint64_t kPageBytes = 4096;
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr std::uint64_t kLargestPageBytes = 65536;  // of the kernels we run on (aarch64), so that the layout is one
 
 [[noreturn]] void throw_system_error(const char* call) {
   throw InternalError(std::string("node memory: ") + call + " failed: " + errno_text(errno));
@@ -48,7 +49,7 @@ struct NodeMemory::Mapping {
 };
 
 std::uint64_t NodeMemory::symmetric_offset_bytes() {
-  return (sizeof(NodeControl) + kPageBytes - 1) / kPageBytes * kPageBytes;
+  return (sizeof(NodeControl) + kLargestPageBytes - 1) / kLargestPageBytes * kLargestPageBytes;
 }
 
 NodeMemory::NodeMemory(int fd, std::uint32_t generation)
@@ -61,7 +62,7 @@ std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32
   std::unique_ptr<NodeMemory> memory(new NodeMemory(fd, generation));
   if (ftruncate(fd, static_cast<off_t>(kCapacityBytes)) != 0) throw_system_error("ftruncate");
   // Without a fixed size a rank could make another's access a SIGBUS.
-  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) throw_system_error("F_ADD_SEALS");
+  if (fcntl(fd, F_ADD_SEALS, kSeals) != 0) throw_system_error("F_ADD_SEALS");
   memory->control_ =
       reinterpret_cast<NodeControl*>(memory->map(0, NodeMemory::symmetric_offset_bytes()));
   NodeControl& control = *memory->control_;
@@ -77,30 +78,46 @@ std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32
 
 std::unique_ptr<NodeMemory> NodeMemory::attach(int fd, std::uint32_t generation) {
   struct stat info {};
-  if (fstat(fd, &info) != 0 || static_cast<std::uint64_t>(info.st_size) != kCapacityBytes) {
+  const int seals = fcntl(fd, F_GET_SEALS);
+  // The seals first: a file that could shrink would make reading it a SIGBUS.
+  if (seals < 0 || (seals & kSeals) != kSeals || fstat(fd, &info) != 0 ||
+      static_cast<std::uint64_t>(info.st_size) != kCapacityBytes) {
     throw ConfigError("node memory: expected descriptor " + std::to_string(fd) +
                       " to be the launcher's shared memory; unset MUSTER_NODE_MEMORY_FD, or start "
                       "the program with muster run");
   }
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
   std::unique_ptr<NodeMemory> memory(new NodeMemory(fd, generation));
   memory->control_ =
       reinterpret_cast<NodeControl*>(memory->map(0, NodeMemory::symmetric_offset_bytes()));
-  if (memory->control_->magic != kMagic || memory->control_->version != kLayoutVersion) {
+  const NodeControl& control = *memory->control_;
+  if (control.magic != kMagic || control.version != kLayoutVersion) {
+    const std::uint32_t version = control.version;
+    memory->fd_ = -1;  // still the caller's
     throw ConfigError("node memory: expected layout version " + std::to_string(kLayoutVersion) +
-                      ", found " + std::to_string(memory->control_->version) +
+                      ", found " + std::to_string(version) +
                       "; launcher and program are of different versions of Muster");
   }
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
   return memory;
 }
 
 NodeMemory::~NodeMemory() {
+  // A mutex that is held must not be unmapped: it is a link of its thread's robust list. After fork() the child's copy
+  // of this object owns no mutex.
+  if (joined_rank_ >= 0 && slot(joined_rank_).pid.load() == getpid()) leave(joined_rank_);
   for (const auto& [address, bytes] : mappings_->regions) munmap(address, bytes);
-  close(fd_);
+  if (fd_ >= 0) close(fd_);
+}
+
+RankSlot& NodeMemory::slot(int local_rank) {
+  MUSTER_CHECK(local_rank >= 0 &&
+               static_cast<std::uint32_t>(local_rank) < control_->local_world_size)
+      << "local rank " << local_rank << " of " << control_->local_world_size;
+  return control_->slots[local_rank];
 }
 
 std::byte* NodeMemory::map(std::uint64_t offset_bytes, std::uint64_t bytes) {
-  MUSTER_CHECK_EQ(offset_bytes % kPageBytes, 0u);
+  MUSTER_CHECK_EQ(offset_bytes % static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)), 0u);
   MUSTER_CHECK(bytes > 0 && bytes <= kCapacityBytes && offset_bytes <= kCapacityBytes - bytes)
       << "offset " << offset_bytes << ", bytes " << bytes;
   void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_,
@@ -112,20 +129,23 @@ std::byte* NodeMemory::map(std::uint64_t offset_bytes, std::uint64_t bytes) {
 }
 
 void NodeMemory::join(int local_rank) {
-  MUSTER_CHECK(local_rank >= 0 &&
-               static_cast<std::uint32_t>(local_rank) < control_->local_world_size)
-      << local_rank;
-  RankSlot& slot = control_->slots[local_rank];
-  const int error = pthread_mutex_lock(&slot.alive);
-  MUSTER_CHECK_EQ(error, 0) << "another process has this local rank in this generation";
-  slot.pid.store(getpid());
-  slot.state.store(static_cast<std::uint32_t>(RankState::kAlive), std::memory_order_release);
+  RankSlot& mine = slot(local_rank);
+  // Nobody touches the mutex of an absent rank, so that a busy one is another process's for life.
+  const int error = pthread_mutex_trylock(&mine.alive);
+  if (error == EOWNERDEAD) pthread_mutex_unlock(&mine.alive);
+  MUSTER_CHECK_EQ(error, 0) << "another process has, or had, local rank " << local_rank
+                            << " in this generation";
+  joined_rank_ = local_rank;
+  mine.pid.store(getpid());
+  mine.state.store(static_cast<std::uint32_t>(RankState::kAlive), std::memory_order_release);
 }
 
 void NodeMemory::leave(int local_rank) {
-  RankSlot& slot = control_->slots[local_rank];
-  slot.state.store(static_cast<std::uint32_t>(RankState::kLeft), std::memory_order_release);
-  pthread_mutex_unlock(&slot.alive);
+  MUSTER_CHECK_EQ(local_rank, joined_rank_) << "only the rank that joined can leave";
+  joined_rank_ = -1;
+  RankSlot& mine = slot(local_rank);
+  mine.state.store(static_cast<std::uint32_t>(RankState::kLeft), std::memory_order_release);
+  pthread_mutex_unlock(&mine.alive);
 }
 
 bool NodeMemory::generation_moved() const {
@@ -134,14 +154,14 @@ bool NodeMemory::generation_moved() const {
 
 bool NodeMemory::peer_is_lost(int local_rank) {
   if (generation_moved()) return true;
-  RankSlot& slot = control_->slots[local_rank];
-  const auto state = static_cast<RankState>(slot.state.load(std::memory_order_acquire));
+  RankSlot& peer = slot(local_rank);
+  const auto state = static_cast<RankState>(peer.state.load(std::memory_order_acquire));
   if (state == RankState::kAbsent) return false;
   if (state == RankState::kLeft) return true;
-  const int error = pthread_mutex_trylock(&slot.alive);
+  const int error = pthread_mutex_trylock(&peer.alive);
   if (error == EBUSY) return false;
   // Unlocking an inherited mutex without making it consistent marks it ENOTRECOVERABLE: every later look says dead too.
-  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&slot.alive);
+  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&peer.alive);
   return true;
 }
 

@@ -2,18 +2,20 @@
 #include "muster/base/options.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cxxopts.hpp>
-#include <fstream>
 #include <numeric>
-#include <sstream>
 
 #include "muster/base/check.h"
+#include "muster/base/env.h"
 #include "muster/base/error.h"
 
 namespace muster {
 namespace {
+
+constexpr const char* kOtherGroup = "Other";
 
 std::string double_text(double value) {
   // The shortest text that reads back to the same double.
@@ -53,13 +55,12 @@ std::string join(const std::vector<std::string>& words, const char* separator) {
 }
 
 std::string read_config_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    throw ConfigError("--config: expected a readable JSON file, found '" + path +
-                      "' unreadable; check the path");
+  try {
+    return make_system_env()->read_text(path);
+  } catch (const FileError& e) {
+    throw ConfigError("--config: expected a readable JSON file, found: " + std::string(e.what()) +
+                      "; check the path");
   }
-  return text.str();
 }
 
 }  // namespace
@@ -70,6 +71,12 @@ OptionSet::OptionSet(std::string program, std::string description)
 void OptionSet::group(const std::string& title) { current_group_ = title; }
 
 void OptionSet::add(const std::string& name, Target target, const std::string& help) {
+  // One letter would be a short flag to cxxopts, and a comma two names.
+  const bool well_formed =
+      name.size() >= 2 && std::islower(static_cast<unsigned char>(name.front())) != 0 &&
+      name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+  MUSTER_CHECK(well_formed) << "option '" << name
+                            << "': expected two or more of a-z, 0-9 and -, beginning with a letter";
   MUSTER_CHECK(find(name) == nullptr && name != "help" && name != "config")
       << "option --" << name << " is already taken; choose another name";
   options_.push_back({name, help, current_group_, target_text(target), target, {}, false});
@@ -139,61 +146,92 @@ cxxopts::Options make_parser(const std::string& program, const std::string& desc
     if (!option.default_text.empty()) value->default_value(option.default_text);
     parser.add_options(option.group)(option.name, option.help, value);
   }
-  parser.add_options("Other")("config", "Read options from a JSON file first; flags win over it",
-                              cxxopts::value<std::string>());
-  parser.add_options("Other")("help", "Print this text and leave");
+  parser.add_options(kOtherGroup)("config", "Read options from a JSON file first; flags win over it",
+                                  cxxopts::value<std::string>());
+  parser.add_options(kOtherGroup)("help", "Print this text and leave");
   return parser;
+}
+
+struct CommandLine {
+  std::vector<std::pair<std::string, std::string>> given;  // in the order written
+  std::vector<std::string> unmatched;
+};
+
+/// A template, so that each version of cxxopts sees its own interface alone: up to 2 parse() takes references and
+/// leaves in `arguments` what it did not know; from 3 on the result holds that.
+template <typename Parser>
+CommandLine split_command_line(Parser& parser, int argc, const char* const* argv) {
+  std::vector<char*> copy(argc, nullptr);
+  // cxxopts 2 moves the pointers about, in our copy; no version writes to the strings.
+  std::transform(argv, argv + argc, copy.begin(), [](const char* s) { return const_cast<char*>(s); });
+  copy.push_back(nullptr);
+  char** arguments = copy.data();
+  const auto result = parser.parse(argc, arguments);
+  CommandLine line;
+  for (const auto& pair : result.arguments()) line.given.emplace_back(pair.key(), pair.value());
+  if constexpr (requires { result.unmatched(); }) {
+    line.unmatched = result.unmatched();
+  } else {
+    line.unmatched.assign(arguments + 1, arguments + argc);
+  }
+  return line;
 }
 
 }  // namespace
 
 OptionSet::Outcome OptionSet::parse(int argc, const char* const* argv) {
+  MUSTER_CHECK_GE(argc, 1);
   cxxopts::Options parser = make_parser(program_, description_, options_);
-  std::vector<std::string> unknown;
-  // Two passes over the values: the config file first, the command line over it.
-  std::vector<std::pair<std::string, std::string>> given;
-  std::string config_path;
-  bool help_given = false;
+  CommandLine line;
   try {
-    // Version 2 of cxxopts wants char**&; it never writes to the strings.
-    char** arguments = const_cast<char**>(argv);
-    const auto result = parser.parse(argc, arguments);
-    for (const auto& pair : result.arguments()) {
-      if (pair.key() == "config") {
-        config_path = pair.value();
-      } else if (pair.key() == "help") {
-        help_given = true;
-      } else {
-        given.emplace_back(pair.key(), pair.value());
-      }
-    }
-    unknown = result.unmatched();
+    line = split_command_line(parser, argc, argv);
   } catch (const std::exception& e) {  // cxxopts' own classes were renamed between its versions
     throw ConfigError("command line: " + std::string(e.what()) + "; see --help");
   }
-  if (help_given) return Outcome::kHelp;
-  if (!unknown.empty()) {
-    std::string word = unknown.front().substr(0, unknown.front().find('='));
-    std::vector<std::string> names = {"--help", "--config"};
-    for (const Option& option : options_) names.push_back("--" + option.name);
-    const std::string nearest = nearest_name(word, names);
-    throw ConfigError("command line: expected a known flag, found '" + word + "'" +
-                      (nearest.empty() ? "; see --help" : "; did you mean " + nearest + "?"));
+  const auto is = [](const char* name) { return [name](const auto& pair) { return pair.first == name; }; };
+  if (std::any_of(line.given.begin(), line.given.end(), is("help"))) return Outcome::kHelp;
+  if (!line.unmatched.empty()) throw_unknown(line.unmatched.front());
+  // The config files first, the flags over them.
+  for (const auto& [name, text] : line.given) {
+    if (name == "config") apply_config_file(text);
   }
-  if (!config_path.empty()) {
-    const std::string text = read_config_file(config_path);
-    try {
-      apply_json(parse_json(text, config_path), config_path);
-    } catch (const DataError& e) {
-      throw ConfigError(e.what());
-    }
+  for (const auto& [name, text] : line.given) {
+    if (name != "config") set_from_text(*find(name), text, "--" + name);
   }
-  for (const auto& [name, text] : given) set_from_text(*find(name), text, "--" + name);
   return Outcome::kRun;
 }
 
+void OptionSet::throw_unknown(const std::string& argument) const {
+  if (argument.rfind("--", 0) != 0) {
+    throw ConfigError("command line: expected flags alone, found '" + argument +
+                      "'; write --name VALUE, a bool as --name or --name=false, and see --help");
+  }
+  const std::string word = argument.substr(0, argument.find('='));
+  std::vector<std::string> names = {"--help", "--config"};
+  for (const Option& option : options_) names.push_back("--" + option.name);
+  const std::string nearest = nearest_name(word, names);
+  throw ConfigError("command line: expected a known flag, found '" + word + "'" +
+                    (nearest.empty() ? "; see --help" : "; did you mean " + nearest + "?"));
+}
+
+void OptionSet::apply_config_file(const std::string& path) {
+  const std::string text = read_config_file(path);
+  try {
+    apply_json(parse_json(text, path), path);
+  } catch (const DataError& e) {
+    throw ConfigError(e.what());
+  }
+}
+
 std::string OptionSet::help() const {
-  return make_parser(program_, description_, options_).help();
+  std::vector<std::string> groups;  // named, since cxxopts 2 keeps them in no order
+  for (const Option& option : options_) {
+    if (std::find(groups.begin(), groups.end(), option.group) == groups.end()) {
+      groups.push_back(option.group);
+    }
+  }
+  groups.push_back(kOtherGroup);
+  return make_parser(program_, description_, options_).help(groups);
 }
 
 Json OptionSet::to_json() const {

@@ -20,6 +20,14 @@ int parse_number(const std::string& name, const std::string& text) {
   return value;
 }
 
+int required_number(const RankEnv::Lookup& lookup, const std::string& name) {
+  const auto text = lookup(name);
+  if (text) return parse_number(name, *text);
+  throw ConfigError("environment variable " + name +
+                    ": expected a whole number, found it unset while others of its family are set; unset those, or "
+                    "start the program with muster run or mpirun");
+}
+
 int number_or(const RankEnv::Lookup& lookup, const std::string& name, int fallback) {
   const auto text = lookup(name);
   return text ? parse_number(name, *text) : fallback;
@@ -29,20 +37,22 @@ void check_consistent(const RankEnv& env) {
   const bool good = env.world_size >= 1 && env.rank >= 0 && env.rank < env.world_size &&
                     env.local_world_size >= 1 && env.local_rank >= 0 &&
                     env.local_rank < env.local_world_size &&
-                    env.local_world_size <= env.world_size && env.generation >= 0;
+                    env.local_world_size <= env.world_size && env.node_rank >= 0 &&
+                    env.generation >= 0;
   if (good) return;
   throw ConfigError(
-      "environment: expected 0 <= rank < world size on the node and in the world, found rank " +
+      "environment: expected 0 <= rank < world size on the node and in the world, and no negative number, found rank " +
       std::to_string(env.rank) + " of " + std::to_string(env.world_size) + ", local rank " +
       std::to_string(env.local_rank) + " of " + std::to_string(env.local_world_size) +
+      ", node " + std::to_string(env.node_rank) + ", generation " + std::to_string(env.generation) +
       "; unset MUSTER_* variables, or start the program with muster run or mpirun");
 }
 
 RankEnv from_muster(const RankEnv::Lookup& lookup) {
   RankEnv env;
   env.launched_by = LaunchedBy::kMuster;
-  env.rank = number_or(lookup, "MUSTER_RANK", 0);
-  env.world_size = number_or(lookup, "MUSTER_WORLD_SIZE", 1);
+  env.rank = required_number(lookup, "MUSTER_RANK");
+  env.world_size = required_number(lookup, "MUSTER_WORLD_SIZE");
   env.local_rank = number_or(lookup, "MUSTER_LOCAL_RANK", env.rank);
   env.local_world_size = number_or(lookup, "MUSTER_LOCAL_WORLD_SIZE", env.world_size);
   env.node_rank = number_or(lookup, "MUSTER_NODE_RANK", 0);
@@ -56,8 +66,8 @@ RankEnv from_muster(const RankEnv::Lookup& lookup) {
 RankEnv from_open_mpi(const RankEnv::Lookup& lookup) {
   RankEnv env;
   env.launched_by = LaunchedBy::kMpi;
-  env.rank = number_or(lookup, "OMPI_COMM_WORLD_RANK", 0);
-  env.world_size = number_or(lookup, "OMPI_COMM_WORLD_SIZE", 1);
+  env.rank = required_number(lookup, "OMPI_COMM_WORLD_RANK");
+  env.world_size = required_number(lookup, "OMPI_COMM_WORLD_SIZE");
   env.local_rank = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_RANK", env.rank);
   env.local_world_size = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_SIZE", env.world_size);
   return env;
@@ -67,9 +77,9 @@ RankEnv from_open_mpi(const RankEnv::Lookup& lookup) {
 
 RankEnv RankEnv::from_environment(const Lookup& lookup) {
   RankEnv env;
-  if (lookup("MUSTER_RANK")) {
+  if (lookup("MUSTER_RANK") || lookup("MUSTER_WORLD_SIZE")) {
     env = from_muster(lookup);
-  } else if (lookup("OMPI_COMM_WORLD_RANK")) {
+  } else if (lookup("OMPI_COMM_WORLD_RANK") || lookup("OMPI_COMM_WORLD_SIZE")) {
     env = from_open_mpi(lookup);
   }
   check_consistent(env);

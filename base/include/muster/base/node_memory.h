@@ -43,13 +43,15 @@ struct NodeControl {
 class NodeMemory {
  public:
   static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1} << 40;  // sparse: costs nothing until touched
-  /// Where the symmetric region begins; page-aligned.
+  /// Where the symmetric region begins; aligned to 64 KiB, the largest page size.
   static std::uint64_t symmetric_offset_bytes();
 
   /// Throws InternalError naming the system call that failed.
   static std::unique_ptr<NodeMemory> create(int local_world_size, std::uint32_t generation);
-  /// Checks magic, version and size; throws ConfigError when `fd` is not such a memory. Takes ownership of `fd`.
+  /// Checks seals, size, magic and version; throws ConfigError when `fd` is not such a memory. Takes ownership of `fd`
+  /// when it returns, and leaves it alone when it throws.
   static std::unique_ptr<NodeMemory> attach(int fd, std::uint32_t generation);
+  /// Leaves, when this process joined: from the thread that did.
   ~NodeMemory();
   NodeMemory(const NodeMemory&) = delete;
   NodeMemory& operator=(const NodeMemory&) = delete;
@@ -63,6 +65,7 @@ class NodeMemory {
   std::byte* map(std::uint64_t offset_bytes, std::uint64_t bytes);
 
   /// Takes this rank's `alive` mutex and sets kAlive. From a thread that lives as long as the process: main.
+  /// Throws InternalError when another process has or had the rank in this generation.
   void join(int local_rank);
   /// Sets kLeft and gives the mutex back. From the thread that joined.
   void leave(int local_rank);
@@ -77,9 +80,12 @@ class NodeMemory {
  private:
   NodeMemory(int fd, std::uint32_t generation);
 
+  RankSlot& slot(int local_rank);
+
   struct Mapping;
   int fd_;
   std::uint32_t generation_;
+  int joined_rank_ = -1;
   NodeControl* control_ = nullptr;
   std::unique_ptr<Mapping> mappings_;
 };

@@ -13,7 +13,8 @@ namespace muster {
 
 /// A program's options. Each is bound to a variable that holds its default before parse() and its value after.
 /// Flags are written --name VALUE or --name=VALUE; a bool is --name or --name=false. `--config FILE` reads a JSON
-/// object of the same names first; flags win over the file. `--help` and `--config` belong to every set.
+/// object of the same names first; flags win over the file. What is given twice has its last value. `--help` and
+/// `--config` belong to every set.
 class OptionSet {
  public:
   using Target = std::variant<std::int64_t*, double*, bool*, std::string*>;
@@ -22,7 +23,8 @@ class OptionSet {
 
   /// Begins a titled group in the help text.
   void group(const std::string& title);
-  /// Binds `--name`. `name` is lower case with dashes. `target` must outlive this set. Throws InternalError when the name is taken.
+  /// Binds `--name`. `name` is lower case with dashes, two characters or more. `target` must outlive this set.
+  /// Throws InternalError when the name is taken or not so made.
   void add(const std::string& name, Target target, const std::string& help);
   /// A text option that must be one of `choices`.
   void add_choice(const std::string& name, std::string* target, std::vector<std::string> choices,
@@ -52,6 +54,8 @@ class OptionSet {
     bool given = false;
   };
   Option* find(const std::string& name);
+  [[noreturn]] void throw_unknown(const std::string& argument) const;
+  void apply_config_file(const std::string& path);
   void set_from_text(Option& option, const std::string& text, const std::string& origin);
   void check_choice(const Option& option, const std::string& value, const std::string& origin) const;
 

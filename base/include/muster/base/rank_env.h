@@ -32,7 +32,8 @@ struct RankEnv {
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
   /// Reads MUSTER_* (see to_environment), else OMPI_COMM_WORLD_*, else a world of one.
-  /// Throws ConfigError when a variable is no number, or the numbers contradict each other.
+  /// Throws ConfigError when a variable is no number, rank or world size is missing beside the other, or the numbers
+  /// contradict each other.
   static RankEnv from_environment(const Lookup& lookup);
   /// The same, from this process's own environment.
   static RankEnv from_environment();
