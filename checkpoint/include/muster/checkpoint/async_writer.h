@@ -20,15 +20,15 @@ namespace muster::checkpoint {
 
 struct ShardWritten {
   std::int64_t step = 0;
-  ShardRecord record;
+  ShardRecord record{};
   std::chrono::nanoseconds copy_time{};   ///< How long start_shard() held the caller.
   std::chrono::nanoseconds write_time{};  ///< In the background.
 };
 
 struct Committed {
   std::int64_t step = 0;
-  std::filesystem::path path;
-  std::vector<std::filesystem::path> retired;  ///< What retention deleted.
+  std::filesystem::path path{};
+  std::vector<std::filesystem::path> retired{};  ///< What retention deleted.
   std::chrono::nanoseconds
       commit_time{};  ///< In the background, retention's verification included.
 };

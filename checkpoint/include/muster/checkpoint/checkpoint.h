@@ -44,8 +44,9 @@ class Checkpoint {
   /// (docs/checkpoint_format.md has the definition). Reads all data. Blocks; throws as read() does.
   std::string state_hash() const;
 
-  /// Reads every byte of every file. Empty means that all is well. Blocks; damage is returned, not
-  /// thrown.
+  /// Reads every byte of every file and the manifest again. Empty means that all is well. Blocks.
+  /// Damage is returned, a place each; throws CheckpointError only where nothing can be told
+  /// (permission, no free descriptor).
   std::vector<Problem> verify() const;
 
  private:

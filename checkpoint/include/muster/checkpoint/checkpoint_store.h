@@ -52,12 +52,16 @@ class CheckpointStore {
   ShardRecord write_shard(std::int64_t step, int generation, int rank, int world_size,
                           std::span<const SourceRange> sources) const;
 
-  /// Rank 0: makes the shards of all ranks one checkpoint, or throws and leaves none. `records` in
-  /// any order; together they must hold every element of each tensor exactly once. A committed
-  /// checkpoint of the same step is replaced, at no time leaving neither. Returns the checkpoint's
-  /// path.
+  /// Rank 0: makes the shards of all ranks one checkpoint and removes attempts of other steps.
+  /// `records` in any order; together they must hold every element of each tensor exactly once. A
+  /// committed checkpoint of the same step is replaced, at no time leaving neither. Returns the
+  /// checkpoint's path. When it throws there is either no new checkpoint or, where only making its
+  /// name durable failed, a whole one; never a part.
   std::filesystem::path commit(std::int64_t step, int generation,
                                const std::vector<ShardRecord>& records, Json run_state) const;
+
+  /// Rank 0, when a save failed on some rank: removes what was written of it.
+  void discard(std::int64_t step, int generation) const;
 
   /// All `step-NNNNNNNN` directories, by step; empty where the directory does not exist. Reads
   /// manifests only.
@@ -70,7 +74,8 @@ class CheckpointStore {
 
   /// The newest checkpoint all of whose bytes are right; nothing when there is none. Each damaged
   /// one on the way is named in a warning and set aside: renamed to `step-NNNNNNNN.damaged`
-  /// (`.damaged-2`, ... when taken).
+  /// (`.damaged-2`, ... when taken). Throws where nothing can be told about a newer one (no
+  /// permission, a newer format): older state is never taken silently.
   std::optional<Checkpoint> newest_valid() const;
 
  private:

@@ -25,7 +25,7 @@ struct TensorDifference {
   DifferenceKind kind = DifferenceKind::kBits;
   std::int64_t differing_elements = 0;  ///< For kBits, else 0.
   std::int64_t first_element = 0;  ///< For kBits: flat index of the first that differs, else 0.
-  std::string message;             ///< One line: what is different.
+  std::string message{};           ///< One line: what is different.
 };
 
 struct DiffResult {

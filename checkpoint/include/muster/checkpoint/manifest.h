@@ -45,6 +45,7 @@ struct ManifestFile {
 /// A manifest that exists has been checked: every number is in bounds, no pieces overlap, none is
 /// missing.
 struct Manifest {
+  std::string muster_version;  ///< Of the program that wrote it: "0.1.0".
   std::int64_t step = 0;
   int generation = 0;                          ///< Of the world that wrote it.
   int world_size = 0;                          ///< Of the world that wrote it.

@@ -32,7 +32,7 @@ struct ShardRecord {
   int world_size = 1;
   std::int64_t bytes = 0;              ///< Of the whole file.
   std::uint32_t structure_crc32c = 0;  ///< Over all bytes that belong to no range, in file order.
-  std::vector<StoredRange> ranges;
+  std::vector<StoredRange> ranges{};
 
   /// For the way to rank 0 through the trainer's own collective: send `to_json().dump()`.
   Json to_json() const;

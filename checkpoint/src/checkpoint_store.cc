@@ -1,0 +1,292 @@
+// The commit protocol, and everything else that renames or removes.
+#include "muster/checkpoint/checkpoint_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "file_errors.h"
+#include "muster/base/error.h"
+#include "muster/base/log.h"
+#include "muster/checkpoint/layout.h"
+#include "shard_file.h"
+
+namespace muster::checkpoint {
+namespace fs = std::filesystem;
+
+namespace {
+
+using internal::with_file_errors;
+
+constexpr std::string_view kAttemptPrefix = ".attempt-";
+constexpr std::string_view kReplacedPrefix = ".replaced-";
+constexpr std::string_view kRetiredPrefix = ".retired-";
+constexpr const char* kProbeFile = ".write-probe";
+
+/// The checkpoint's path under a name that no reader takes for a checkpoint.
+fs::path hidden(const fs::path& checkpoint, std::string_view prefix) {
+  return checkpoint.parent_path() / (std::string(prefix) + checkpoint.filename().string());
+}
+
+/// Creates `directory` and makes the name of each level that was missing durable.
+void create_durably(const fs::path& directory, Env& env) {
+  std::vector<fs::path> missing;
+  for (fs::path level = directory; !level.empty() && !env.exists(level);
+       level = level.parent_path()) {
+    missing.push_back(level);
+  }
+  env.create_directories(directory);
+  for (const fs::path& level : missing) {
+    env.sync_directory(level.has_parent_path() ? level.parent_path() : fs::path("."));
+  }
+}
+
+void prove_writable(const fs::path& directory, Env& env) {
+  const fs::path probe = directory / kProbeFile;
+  const auto file = env.create_file(probe);
+  file->write_at(0, kProbeFile, 1);
+  file->sync();
+  file->close();
+  env.remove_all(probe);
+}
+
+/// A commit that died between its two renames left the old checkpoint under a hidden name.
+void restore_replaced(const fs::path& directory, const std::string& name, Env& env) {
+  const fs::path replaced = directory / name;
+  const fs::path original = directory / name.substr(kReplacedPrefix.size());
+  if (env.exists(original)) {
+    env.remove_all(replaced);
+    return;
+  }
+  MUSTER_LOG(WARNING) << "a save was interrupted while it replaced " << original.string()
+                      << "; the replaced checkpoint is put back";
+  env.rename(replaced, original);
+  env.sync_directory(directory);
+}
+
+void clean_up(const fs::path& directory, Env& env) {
+  for (const std::string& name : env.list_directory(directory)) {
+    if (name.starts_with(kAttemptPrefix) || name.starts_with(kRetiredPrefix)) {
+      env.remove_all(directory / name);
+    } else if (name.starts_with(kReplacedPrefix)) {
+      restore_replaced(directory, name, env);
+    }
+  }
+}
+
+void check_shards_visible(const fs::path& attempt, const Manifest& manifest, Env& env) {
+  for (const ManifestFile& file : manifest.files) {
+    const fs::path path = attempt / file.file;
+    const auto bytes = static_cast<std::int64_t>(env.open_file(path)->size_bytes());
+    if (bytes == file.bytes) continue;
+    throw CheckpointError(path.string() + ": expected the " + std::to_string(file.bytes) +
+                          " bytes that its rank wrote, found " + std::to_string(bytes) +
+                          "; all ranks must share the checkpoint directory");
+  }
+}
+
+void write_durably(const fs::path& path, const std::string& text, Env& env) {
+  const auto file = env.create_file(path);
+  file->write_at(0, text.data(), text.size());
+  file->sync();
+  file->close();
+}
+
+/// Gives `attempt` its final name. A checkpoint that has that name already stays restorable at
+/// every instant: prepare() puts it back where a crash came between the two renames.
+void publish(const fs::path& attempt, const fs::path& target, Env& env) {
+  const fs::path replaced = hidden(target, kReplacedPrefix);
+  const bool replaces = env.exists(target);
+  if (replaces) {
+    env.remove_all(replaced);
+    env.rename(target, replaced);
+  }
+  try {
+    env.rename(attempt, target);
+  } catch (const FileError&) {
+    if (replaces) env.rename(replaced, target);
+    throw;
+  }
+  env.sync_directory(target.parent_path());
+}
+
+/// After a commit the checkpoint is safe, so what cannot be tidied up is no failure of the save.
+void tidy_up(const fs::path& directory, Env& env) {
+  try {
+    for (const std::string& name : env.list_directory(directory)) {
+      if (name.starts_with(kAttemptPrefix) || name.starts_with(kReplacedPrefix)) {
+        env.remove_all(directory / name);
+      }
+    }
+  } catch (const FileError& error) {
+    MUSTER_LOG(WARNING) << "a leftover of an earlier save stays behind: " << error.what();
+  }
+}
+
+/// Empty when `path` is a whole checkpoint of this step; else the first thing wrong with it.
+std::string find_damage(const fs::path& path, std::int64_t step, Env& env,
+                        std::optional<Checkpoint>* checkpoint) {
+  try {
+    checkpoint->emplace(Checkpoint::open(path, env));
+  } catch (const internal::Undecided&) {
+    throw;
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  const std::int64_t found_step = (*checkpoint)->manifest().step;
+  if (found_step != step) {
+    return path.string() + ": expected the manifest of step " + std::to_string(step) +
+           ", found that of step " + std::to_string(found_step);
+  }
+  const std::vector<Problem> problems = (*checkpoint)->verify();
+  if (problems.empty()) return "";
+  const std::string more =
+      problems.size() == 1 ? "" : " (and " + std::to_string(problems.size() - 1) + " more)";
+  return problems.front().message + more;
+}
+
+fs::path set_aside(const fs::path& path, Env& env) {
+  fs::path aside = path;
+  aside += ".damaged";
+  for (int n = 2; env.exists(aside); ++n) {
+    aside = path;
+    aside += ".damaged-" + std::to_string(n);
+  }
+  env.rename(path, aside);
+  env.sync_directory(path.parent_path());
+  return aside;
+}
+
+void warn_and_set_aside(const fs::path& path, const std::string& damage, Env& env) {
+  std::string outcome;
+  try {
+    outcome = "set aside as " + set_aside(path, env).filename().string();
+  } catch (const FileError& error) {
+    outcome = std::string("it stays where it is: ") + error.what();
+  }
+  MUSTER_LOG(WARNING) << "checkpoint " << path.filename().string() << " is damaged and not used; "
+                      << outcome << ". " << damage;
+}
+
+bool is_complete(const Info& info, Env& env) {
+  try {
+    const Checkpoint checkpoint = Checkpoint::open(info.path, env);
+    if (checkpoint.manifest().step != info.step) return false;
+    return std::all_of(checkpoint.manifest().files.begin(), checkpoint.manifest().files.end(),
+                       [&](const ManifestFile& file) {
+                         const auto found = env.open_file(info.path / file.file)->size_bytes();
+                         return found == static_cast<std::uint64_t>(file.bytes);
+                       });
+  } catch (const CheckpointError&) {
+    return false;
+  } catch (const FileError&) {
+    return false;
+  }
+}
+
+std::vector<std::int64_t> complete_steps(const CheckpointStore& store) {
+  std::vector<std::int64_t> steps;
+  for (const Info& info : store.list()) {
+    if (info.complete) steps.push_back(info.step);
+  }
+  return steps;
+}
+
+}  // namespace
+
+CheckpointStore::CheckpointStore(fs::path directory, Env& env)
+    // Without a trailing slash, so that the parent is the parent.
+    : directory_(directory.has_filename() ? std::move(directory) : directory.parent_path()),
+      env_(&env) {}
+
+void CheckpointStore::prepare() {
+  with_file_errors("checkpoint directory " + directory_.string() + " cannot be used", [&] {
+    create_durably(directory_, *env_);
+    prove_writable(directory_, *env_);
+    clean_up(directory_, *env_);
+  });
+}
+
+ShardRecord CheckpointStore::write_shard(std::int64_t step, int generation, int rank,
+                                         int world_size,
+                                         std::span<const SourceRange> sources) const {
+  const fs::path attempt = directory_ / attempt_directory_name(step, generation);
+  const fs::path path = attempt / shard_file_name(rank, world_size);
+  return with_file_errors("saving " + step_directory_name(step), [&] {
+    env_->create_directories(attempt);
+    return internal::write_shard_file(path, {step, generation, rank, world_size}, sources, *env_);
+  });
+}
+
+fs::path CheckpointStore::commit(std::int64_t step, int generation,
+                                 const std::vector<ShardRecord>& records, Json run_state) const {
+  const Manifest manifest = Manifest::from_records(step, generation, records, std::move(run_state));
+  const fs::path attempt = directory_ / attempt_directory_name(step, generation);
+  const fs::path target = directory_ / step_directory_name(step);
+  with_file_errors("saving " + step_directory_name(step), [&] {
+    check_shards_visible(attempt, manifest, *env_);
+    write_durably(attempt / kManifestFile, manifest.to_text(), *env_);
+    env_->sync_directory(attempt);
+    publish(attempt, target, *env_);
+  });
+  tidy_up(directory_, *env_);
+  return target;
+}
+
+void CheckpointStore::discard(std::int64_t step, int generation) const {
+  with_file_errors("removing an unfinished checkpoint", [&] {
+    env_->remove_all(directory_ / attempt_directory_name(step, generation));
+  });
+}
+
+std::vector<Info> CheckpointStore::list() const {
+  return with_file_errors("listing checkpoints", [&] {
+    std::vector<Info> infos;
+    if (!env_->exists(directory_)) return infos;
+    for (const std::string& name : env_->list_directory(directory_)) {
+      const std::optional<std::int64_t> step = step_of_directory_name(name);
+      if (!step) continue;
+      Info info{*step, directory_ / name, false};
+      info.complete = is_complete(info, *env_);
+      infos.push_back(std::move(info));
+    }
+    std::sort(infos.begin(), infos.end(),
+              [](const Info& a, const Info& b) { return a.step < b.step; });
+    return infos;
+  });
+}
+
+std::vector<fs::path> CheckpointStore::retain(const Retention& retention) const {
+  if (expired_steps(retention, complete_steps(*this)).empty()) return {};
+  // Verifying sets a damaged newest one aside, so it no longer counts as kept.
+  const std::optional<Checkpoint> newest = newest_valid();
+  if (!newest) return {};
+  std::vector<fs::path> deleted;
+  for (const std::int64_t step : expired_steps(retention, complete_steps(*this))) {
+    if (step != newest->manifest().step) deleted.push_back(directory_ / step_directory_name(step));
+  }
+  with_file_errors("deleting expired checkpoints", [&] {
+    // Out of sight first: a half-deleted checkpoint never bears a checkpoint's name.
+    for (const fs::path& path : deleted) {
+      env_->remove_all(hidden(path, kRetiredPrefix));
+      env_->rename(path, hidden(path, kRetiredPrefix));
+    }
+    if (!deleted.empty()) env_->sync_directory(directory_);
+    for (const fs::path& path : deleted) env_->remove_all(hidden(path, kRetiredPrefix));
+  });
+  return deleted;
+}
+
+std::optional<Checkpoint> CheckpointStore::newest_valid() const {
+  std::vector<Info> infos = list();
+  return with_file_errors("looking for the newest valid checkpoint", [&] {
+    for (auto info = infos.rbegin(); info != infos.rend(); ++info) {
+      std::optional<Checkpoint> checkpoint;
+      const std::string damage = find_damage(info->path, info->step, *env_, &checkpoint);
+      if (damage.empty()) return checkpoint;
+      warn_and_set_aside(info->path, damage, *env_);
+    }
+    return std::optional<Checkpoint>();
+  });
+}
+
+}  // namespace muster::checkpoint
