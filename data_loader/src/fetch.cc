@@ -68,6 +68,8 @@ std::optional<std::int64_t> first_bad_sample(const Dataset& dataset,
     throw DataError(context + error.what());
   } catch (const InternalError& error) {
     throw InternalError(context + error.what());
+  } catch (const UserError& error) {
+    throw UserError(context + error.what());
   } catch (const Error& error) {
     throw Error(error.exit_code(), error.kind(), context + error.what());
   } catch (const std::exception& error) {

@@ -16,14 +16,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kInputBytes = std::size_t{1} << 18;
+constexpr Bytef kGzipFirstByte = 0x1f;
+constexpr Bytef kGzipSecondByte = 0x8b;
 // zlib writes and reads gzip headers when 16 is added to the window size (zlib.h, inflateInit2).
 constexpr int kGzipWindowBits = 15 + 16;
 // Deflate cannot shrink by more than 1032 : 1 (zlib, "Technical Details").
 constexpr std::uint64_t kMaxDeflateRatio = 1032;
-
-bool has_gzip_magic(const std::byte* bytes, std::size_t count) {
-  return count >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
-}
 
 }  // namespace
 
@@ -61,15 +59,14 @@ struct InputStream::Inflater {
   Inflater& operator=(const Inflater&) = delete;
 
   z_stream stream{};
-  bool between_members = false;
 };
 
 InputStream::InputStream(const fs::path& path, Env& env)
     : path_(path), file_(open_data_file(path, env)) {
-  std::array<std::byte, 2> magic{};
+  std::array<Bytef, 2> magic{};
   const std::size_t got = read_raw(magic.data(), magic.size());
   offset_ = 0;
-  if (!has_gzip_magic(magic.data(), got)) return;
+  if (got < magic.size() || magic != std::array{kGzipFirstByte, kGzipSecondByte}) return;
   inflater_ = std::make_unique<Inflater>();
   input_.resize(kInputBytes);
 }
@@ -116,9 +113,12 @@ void InputStream::finish_member() {
     at_end_ = true;
     return;
   }
+  if (stream.next_in[0] != kGzipFirstByte) {
+    throw_damaged(path_, "the end of the file or another gzip stream after a complete one",
+                  "other bytes at offset " + std::to_string(offset_ - stream.avail_in));
+  }
   const int status = inflateReset(&stream);
   MUSTER_CHECK_EQ(status, Z_OK);
-  inflater_->between_members = true;
 }
 
 std::size_t InputStream::read_inflated(std::byte* out, std::size_t bytes) {
@@ -142,8 +142,7 @@ std::size_t InputStream::read_inflated(std::byte* out, std::size_t bytes) {
       const std::string cause = stream.msg != nullptr ? stream.msg : zError(status);
       throw_damaged(path_, "a sound gzip stream",
                     "\"" + cause + "\" near byte " + std::to_string(offset_ - stream.avail_in) +
-                        " of the file" +
-                        (inflater_->between_members ? ", after a complete gzip member" : ""));
+                        " of the file");
     }
   }
   return total;

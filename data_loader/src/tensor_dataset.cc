@@ -3,10 +3,12 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "convert_kernels.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 
@@ -31,11 +33,6 @@ void check_values(const TensorDataset::Column& column) {
            column.values.device().str() + (column.values.is_sparse() ? ", sparse" : ""),
            "Move it with .cpu() or .to_dense()");
   }
-}
-
-// Subtraction and product cannot be contracted into one rounding: the same bits on every machine.
-void convert(const std::uint8_t* in, std::int64_t count, float offset, float factor, float* out) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = (static_cast<float>(in[i]) - offset) * factor;
 }
 
 }  // namespace
@@ -120,8 +117,8 @@ at::Tensor TensorDataset::gather(const StoredColumn& column,
   for (const std::int64_t id : sample_ids) {
     const std::uint8_t* channel_values = rows + id * row_numel;
     for (std::size_t channel = 0; channel < conversion.offsets.size(); ++channel) {
-      convert(channel_values, conversion.values_per_channel, conversion.offsets[channel],
-              conversion.factors[channel], next);
+      internal::convert_to_float(channel_values, conversion.values_per_channel,
+                                 conversion.offsets[channel], conversion.factors[channel], next);
       channel_values += conversion.values_per_channel;
       next += conversion.values_per_channel;
     }

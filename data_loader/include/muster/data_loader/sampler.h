@@ -8,10 +8,10 @@
 namespace muster {
 
 /// Each epoch's order is a permutation of 0 .. size-1: a keyed bijection (an unbalanced Feistel
-/// network over the smallest power of two that holds `size`, with cycle walking; Black and Rogaway,
-/// "Ciphers with Arbitrary Finite Domains", 2002). Checkpoints store positions in this order, so it
-/// never changes: golden values freeze it. A value; any thread; a call costs tens of nanoseconds
-/// whatever the size.
+/// network over the smallest power of two, 256 or more, that holds `size`, with cycle walking;
+/// Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Checkpoints store positions
+/// in this order, so it never changes: golden values freeze it. A value; any thread; a call costs
+/// tens of nanoseconds whatever the size.
 class Sampler {
  public:
   /// Throws ConfigError unless 1 <= size <= 2^62. Without `shuffle` the order is 0, 1, 2, ... in
@@ -30,7 +30,7 @@ class Sampler {
   std::int64_t size_;
   std::uint64_t seed_;
   bool shuffle_;
-  int low_bits_;  // the domain is 2^(low_bits_ + high_bits_) >= size_
+  int low_bits_;  // the domain is 2^(low_bits_ + high_bits_) >= size_ and >= 2^8
   int high_bits_;
 };
 
