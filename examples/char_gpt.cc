@@ -1,4 +1,5 @@
-// Learns to write like Shakespeare, character by character: muster run -n 2 -- char_gpt --steps 1000
+// Learns to write like Shakespeare, character by character: muster run -n 2 -- char_gpt --steps
+// 1000
 #include <torch/torch.h>
 
 #include <cstdio>
@@ -39,10 +40,12 @@ class CharGpt : public muster::Trainer {
   }
 
   std::shared_ptr<const muster::Dataset> train_dataset() override {
-    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, 0, test_begin()), gpt_.context);
+    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, 0, test_begin()),
+                                                  gpt_.context);
   }
   std::shared_ptr<const muster::Dataset> test_dataset() override {
-    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, test_begin()), gpt_.context);
+    return std::make_shared<muster::TokenWindows>(corpus_->tokens.slice(0, test_begin()),
+                                                  gpt_.context);
   }
 
   muster::Loss compute_loss(const muster::Batch& batch) override {
@@ -54,18 +57,23 @@ class CharGpt : public muster::Trainer {
 
   void on_finished() override {
     torch::NoGradGuard no_grad;
-    torch::Tensor ids = torch::tensor(corpus_->vocabulary.encode("\nKING"), torch::kLong).unsqueeze(0);
+    torch::Tensor ids =
+        torch::tensor(corpus_->vocabulary.encode("\nKING"), torch::kLong).unsqueeze(0);
     for (int i = 0; i < 400; ++i) {
       const int64_t seen = std::min<int64_t>(ids.size(1), gpt_.context);
-      const torch::Tensor logits = model_->forward(ids.narrow(1, ids.size(1) - seen, seen)).select(1, -1);
+      const torch::Tensor logits =
+          model_->forward(ids.narrow(1, ids.size(1) - seen, seen)).select(1, -1);
       ids = torch::cat({ids, torch::multinomial(torch::softmax(logits / 0.8, -1), 1)}, 1);
     }
-    const std::span<const int64_t> tokens(ids.const_data_ptr<int64_t>(), static_cast<std::size_t>(ids.numel()));
+    const std::span<const int64_t> tokens(ids.const_data_ptr<int64_t>(),
+                                          static_cast<std::size_t>(ids.numel()));
     std::printf("%s\n", corpus_->vocabulary.decode(tokens).c_str());
   }
 
  private:
-  int64_t test_begin() const { return corpus_->tokens.numel() / 100 * 99; }  // the last hundredth is for the test
+  int64_t test_begin() const {
+    return corpus_->tokens.numel() / 100 * 99;
+  }  // the last hundredth is for the test
 
   std::string data_ = (muster::cache_directory() / "datasets" / "shakespeare").string();
   GptOptions gpt_;

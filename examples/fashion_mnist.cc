@@ -11,11 +11,11 @@
 namespace nn = torch::nn;
 
 nn::Sequential small_cnn() {
-  return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).padding(1).bias(false)), nn::BatchNorm2d(16),
-                        nn::ReLU(), nn::MaxPool2d(2),
-                        nn::Conv2d(nn::Conv2dOptions(16, 32, 3).padding(1).bias(false)), nn::BatchNorm2d(32),
-                        nn::ReLU(), nn::MaxPool2d(2), nn::Flatten(), nn::Linear(32 * 7 * 7, 128), nn::ReLU(),
-                        nn::Dropout(0.25), nn::Linear(128, 10));
+  return nn::Sequential(
+      nn::Conv2d(nn::Conv2dOptions(1, 16, 3).padding(1).bias(false)), nn::BatchNorm2d(16),
+      nn::ReLU(), nn::MaxPool2d(2), nn::Conv2d(nn::Conv2dOptions(16, 32, 3).padding(1).bias(false)),
+      nn::BatchNorm2d(32), nn::ReLU(), nn::MaxPool2d(2), nn::Flatten(), nn::Linear(32 * 7 * 7, 128),
+      nn::ReLU(), nn::Dropout(0.25), nn::Linear(128, 10));
 }
 
 class FashionMnist : public muster::Trainer {
@@ -29,7 +29,8 @@ class FashionMnist : public muster::Trainer {
 
   void add_options(muster::OptionSet& set) override {
     set.add_choice("model", &model_name_, {"small", "resnet18"}, "Network");
-    set.add("data", &data_, "Directory of the four .gz files (Debian package dataset-fashion-mnist)");
+    set.add("data", &data_,
+            "Directory of the four .gz files (Debian package dataset-fashion-mnist)");
   }
 
   std::shared_ptr<nn::Module> build_model() override {
@@ -56,7 +57,8 @@ class FashionMnist : public muster::Trainer {
     const torch::Tensor images = muster::read_idx(directory / (part + "-images-idx3-ubyte.gz"));
     const torch::Tensor labels = muster::read_idx(directory / (part + "-labels-idx1-ubyte.gz"));
     return std::make_shared<muster::TensorDataset>(std::vector<muster::TensorDataset::Column>{
-        {"image", images.unsqueeze(1), muster::FloatConversion{{0.2860}, {0.3530}}},  // [n, 1, 28, 28]
+        {"image", images.unsqueeze(1),
+         muster::FloatConversion{{0.2860}, {0.3530}}},  // [n, 1, 28, 28]
         {"label", labels.to(torch::kLong)}});
   }
 

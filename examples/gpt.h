@@ -40,11 +40,13 @@ struct GptBlockImpl : torch::nn::Module {
   torch::Tensor attend(const torch::Tensor& x) {
     const int64_t n = x.size(0), t = x.size(1), width = x.size(2);
     const auto split = [&](const torch::Tensor& part) {
-      return part.view({n, t, heads, width / heads}).transpose(1, 2);  // [n, heads, t, width / heads]
+      return part.view({n, t, heads, width / heads})
+          .transpose(1, 2);  // [n, heads, t, width / heads]
     };
     const auto parts = qkv(x).chunk(3, -1);
-    const torch::Tensor y = at::scaled_dot_product_attention(split(parts[0]), split(parts[1]), split(parts[2]),
-                                                             /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true);
+    const torch::Tensor y =
+        at::scaled_dot_product_attention(split(parts[0]), split(parts[1]), split(parts[2]),
+                                         /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true);
     return y.transpose(1, 2).reshape({n, t, width});
   }
 

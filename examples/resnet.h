@@ -1,11 +1,13 @@
-// ResNet-18 for small images (He et al. 2016, with the 3x3 stem that is usual at 32 pixels and below).
+// ResNet-18 for small images (He et al. 2016, with the 3x3 stem that is usual at 32 pixels and
+// below).
 #ifndef MUSTER_EXAMPLES_RESNET_H_
 #define MUSTER_EXAMPLES_RESNET_H_
 
 #include <torch/torch.h>
 
 inline torch::nn::Conv2d conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
-  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).stride(stride).padding(1).bias(false));
+  return torch::nn::Conv2d(
+      torch::nn::Conv2dOptions(in, out, 3).stride(stride).padding(1).bias(false));
 }
 
 struct BasicBlockImpl : torch::nn::Module {
@@ -17,9 +19,10 @@ struct BasicBlockImpl : torch::nn::Module {
     register_module("norm2", norm2);
     if (stride != 1 || in != out) {
       shortcut = register_module(
-          "shortcut", torch::nn::Sequential(
-                          torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1).stride(stride).bias(false)),
-                          torch::nn::BatchNorm2d(out)));
+          "shortcut",
+          torch::nn::Sequential(
+              torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1).stride(stride).bias(false)),
+              torch::nn::BatchNorm2d(out)));
     }
   }
 

@@ -18,8 +18,8 @@
 namespace muster {
 namespace {
 
-// A message fits one packet. Only Failure's text can be long, and it is cut (the log file has the whole):
-// a byte grows to at most six in JSON (\u0001), so that 8 KiB become 48.
+// A message fits one packet. Only Failure's text can be long, and it is cut (the log file has the
+// whole): a byte grows to at most six in JSON (\u0001), so that 8 KiB become 48.
 constexpr std::size_t kMaxPacketBytes = 64 * 1024;
 constexpr std::size_t kMaxTextBytes = 8 * 1024;
 constexpr std::chrono::milliseconds kSendTimeout{1000};
@@ -29,8 +29,8 @@ struct Encoder {
   Json operator()(const Hello& m) const { return {{"type", "hello"}, {"pid", m.pid}}; }
   Json operator()(const Resumed& m) const { return {{"type", "resumed"}, {"step", m.step}}; }
   Json operator()(const Progress& m) const {
-    return {{"type", "progress"},   {"step", m.step}, {"total_steps", m.total_steps},
-            {"epoch", m.epoch},     {"loss", m.loss}, {"samples_per_second", m.samples_per_second}};
+    return {{"type", "progress"}, {"step", m.step}, {"total_steps", m.total_steps},
+            {"epoch", m.epoch},   {"loss", m.loss}, {"samples_per_second", m.samples_per_second}};
   }
   Json operator()(const CheckpointDone& m) const {
     return {{"type", "checkpoint"}, {"step", m.step}, {"path", m.path}};
@@ -95,8 +95,9 @@ ControlMessage decode_control_message(const std::string& text) {
 ControlChannel::ControlChannel(int fd) : fd_(fd) {
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISSOCK(info.st_mode)) {
-    throw ConfigError("control channel: expected descriptor " + std::to_string(fd) +
-                      " to be a socket; unset MUSTER_CONTROL_FD, or start the program with muster run");
+    throw ConfigError(
+        "control channel: expected descriptor " + std::to_string(fd) +
+        " to be a socket; unset MUSTER_CONTROL_FD, or start the program with muster run");
   }
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -45,9 +45,9 @@ std::uint32_t crc32c_portable(const void* data, std::size_t bytes, std::uint32_t
   const auto* p = static_cast<const unsigned char*>(data);
   crc = ~crc;
   for (; bytes >= 8; bytes -= 8, p += 8) {
-    const std::uint32_t low = crc ^ (static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8 |
-                                     static_cast<std::uint32_t>(p[2]) << 16 |
-                                     static_cast<std::uint32_t>(p[3]) << 24);
+    const std::uint32_t low =
+        crc ^ (static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8 |
+               static_cast<std::uint32_t>(p[2]) << 16 | static_cast<std::uint32_t>(p[3]) << 24);
     crc = kTable[7][low & 0xffu] ^ kTable[6][(low >> 8) & 0xffu] ^ kTable[5][(low >> 16) & 0xffu] ^
           kTable[4][low >> 24] ^ kTable[3][p[4]] ^ kTable[2][p[5]] ^ kTable[1][p[6]] ^
           kTable[0][p[7]];
@@ -59,8 +59,7 @@ std::uint32_t crc32c_portable(const void* data, std::size_t bytes, std::uint32_t
 namespace {
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t crc32c_hardware(const void* data,
-                                                                std::size_t bytes,
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_hardware(const void* data, std::size_t bytes,
                                                                 std::uint32_t crc) {
   const auto* p = static_cast<const unsigned char*>(data);
   std::uint64_t wide = static_cast<std::uint32_t>(~crc);

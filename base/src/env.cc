@@ -125,7 +125,8 @@ class SystemEnv : public Env {
   }
 
   void rename(const fs::path& from, const fs::path& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0) throw FileError("rename to " + to.string(), from, errno);
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      throw FileError("rename to " + to.string(), from, errno);
   }
 
   void remove_all(const fs::path& path) override {
@@ -166,7 +167,8 @@ std::string Env::read_text(const fs::path& path) {
   std::size_t wanted = 0;
   do {
     const std::size_t before = text.size();
-    wanted = std::max(kMinReadBytes, file->size_bytes() + 1);  // one more, to meet the end at the first try
+    wanted = std::max(kMinReadBytes,
+                      file->size_bytes() + 1);  // one more, to meet the end at the first try
     text.resize(before + wanted);
     got = file->read_at(before, text.data() + before, wanted);
     text.resize(before + got);

@@ -18,7 +18,8 @@ std::uint64_t hash64(std::string_view text, std::uint64_t seed) {
 }
 
 std::uint64_t mix64(std::uint64_t a, std::uint64_t b) {
-  // SplitMix64 (Steele, Lea, Flood 2014), its increment multiplied into the first word so that order matters.
+  // SplitMix64 (Steele, Lea, Flood 2014), its increment multiplied into the first word so that
+  // order matters.
   std::uint64_t z = a * 0x9e3779b97f4a7c15u + b + 0x632be59bd9b4e019u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -44,7 +45,8 @@ void Hash128::update(const void* data, std::size_t bytes) {
 std::string Hash128::hex() const {
   const XXH128_hash_t digest = XXH3_128bits_digest(state_->xxh);
   char text[33];
-  std::snprintf(text, sizeof(text), "%016llx%016llx", static_cast<unsigned long long>(digest.high64),
+  std::snprintf(text, sizeof(text), "%016llx%016llx",
+                static_cast<unsigned long long>(digest.high64),
                 static_cast<unsigned long long>(digest.low64));
   return text;
 }

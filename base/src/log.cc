@@ -42,7 +42,8 @@ void log_line(LogLevel level, const char* file, int line, const std::string& mes
     LogState& s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
     prefix = s.prefix;
-    // Also before init_logging: never into files of glog's own choosing. glog reads the flag without our lock.
+    // Also before init_logging: never into files of glog's own choosing. glog reads the flag
+    // without our lock.
     if (!FLAGS_logtostderr) FLAGS_logtostderr = true;
   }
   google::LogMessage(file, line, static_cast<google::LogSeverity>(level)).stream()

@@ -25,7 +25,8 @@ namespace {
 constexpr std::uint64_t kMagic = 0x3152455453554d01u;  // "\x01MUSTER1", as bytes in memory
 constexpr std::uint32_t kLayoutVersion = 1;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
-constexpr std::uint64_t kLargestPageBytes = 65536;  // of the kernels we run on (aarch64), so that the layout is one
+constexpr std::uint64_t kLargestPageBytes =
+    65536;  // of the kernels we run on (aarch64), so that the layout is one
 
 [[noreturn]] void throw_system_error(const char* call) {
   throw InternalError(std::string("node memory: ") + call + " failed: " + errno_text(errno));
@@ -102,8 +103,8 @@ std::unique_ptr<NodeMemory> NodeMemory::attach(int fd, std::uint32_t generation)
 }
 
 NodeMemory::~NodeMemory() {
-  // A mutex that is held must not be unmapped: it is a link of its thread's robust list. After fork() the child's copy
-  // of this object owns no mutex.
+  // A mutex that is held must not be unmapped: it is a link of its thread's robust list. After
+  // fork() the child's copy of this object owns no mutex.
   if (joined_rank_ >= 0 && slot(joined_rank_).pid.load() == getpid()) leave(joined_rank_);
   for (const auto& [address, bytes] : mappings_->regions) munmap(address, bytes);
   if (fd_ >= 0) close(fd_);
@@ -160,7 +161,8 @@ bool NodeMemory::peer_is_lost(int local_rank) {
   if (state == RankState::kLeft) return true;
   const int error = pthread_mutex_trylock(&peer.alive);
   if (error == EBUSY) return false;
-  // Unlocking an inherited mutex without making it consistent marks it ENOTRECOVERABLE: every later look says dead too.
+  // Unlocking an inherited mutex without making it consistent marks it ENOTRECOVERABLE: every later
+  // look says dead too.
   if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&peer.alive);
   return true;
 }

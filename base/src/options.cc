@@ -1,4 +1,5 @@
-// Options on cxxopts: it splits the command line and lays out the help; types, files and messages are ours.
+// Options on cxxopts: it splits the command line and lays out the help; types, files and messages
+// are ours.
 #include "muster/base/options.h"
 
 #include <algorithm>
@@ -102,9 +103,10 @@ bool OptionSet::was_given(const std::string& name) const {
 void OptionSet::check_choice(const Option& option, const std::string& value,
                              const std::string& origin) const {
   if (option.choices.empty()) return;
-  if (std::find(option.choices.begin(), option.choices.end(), value) != option.choices.end()) return;
-  throw ConfigError(origin + ": expected one of " + join(option.choices, ", ") + ", found '" + value +
-                    "'");
+  if (std::find(option.choices.begin(), option.choices.end(), value) != option.choices.end())
+    return;
+  throw ConfigError(origin + ": expected one of " + join(option.choices, ", ") + ", found '" +
+                    value + "'");
 }
 
 void OptionSet::set_from_text(Option& option, const std::string& text, const std::string& origin) {
@@ -134,7 +136,8 @@ void OptionSet::set_from_text(Option& option, const std::string& text, const std
 
 namespace {
 
-/// The set as cxxopts sees it: every value is text, since the types are checked with our own messages.
+/// The set as cxxopts sees it: every value is text, since the types are checked with our own
+/// messages.
 template <typename Options>
 cxxopts::Options make_parser(const std::string& program, const std::string& description,
                              const Options& options) {
@@ -146,7 +149,8 @@ cxxopts::Options make_parser(const std::string& program, const std::string& desc
     if (!option.default_text.empty()) value->default_value(option.default_text);
     parser.add_options(option.group)(option.name, option.help, value);
   }
-  parser.add_options(kOtherGroup)("config", "Read options from a JSON file first; flags win over it",
+  parser.add_options(kOtherGroup)("config",
+                                  "Read options from a JSON file first; flags win over it",
                                   cxxopts::value<std::string>());
   parser.add_options(kOtherGroup)("help", "Print this text and leave");
   return parser;
@@ -157,13 +161,14 @@ struct CommandLine {
   std::vector<std::string> unmatched;
 };
 
-/// A template, so that each version of cxxopts sees its own interface alone: up to 2 parse() takes references and
-/// leaves in `arguments` what it did not know; from 3 on the result holds that.
+/// A template, so that each version of cxxopts sees its own interface alone: up to 2 parse() takes
+/// references and leaves in `arguments` what it did not know; from 3 on the result holds that.
 template <typename Parser>
 CommandLine split_command_line(Parser& parser, int argc, const char* const* argv) {
   std::vector<char*> copy(argc, nullptr);
   // cxxopts 2 moves the pointers about, in our copy; no version writes to the strings.
-  std::transform(argv, argv + argc, copy.begin(), [](const char* s) { return const_cast<char*>(s); });
+  std::transform(argv, argv + argc, copy.begin(),
+                 [](const char* s) { return const_cast<char*>(s); });
   copy.push_back(nullptr);
   char** arguments = copy.data();
   const auto result = parser.parse(argc, arguments);
@@ -188,7 +193,9 @@ OptionSet::Outcome OptionSet::parse(int argc, const char* const* argv) {
   } catch (const std::exception& e) {  // cxxopts' own classes were renamed between its versions
     throw ConfigError("command line: " + std::string(e.what()) + "; see --help");
   }
-  const auto is = [](const char* name) { return [name](const auto& pair) { return pair.first == name; }; };
+  const auto is = [](const char* name) {
+    return [name](const auto& pair) { return pair.first == name; };
+  };
   if (std::any_of(line.given.begin(), line.given.end(), is("help"))) return Outcome::kHelp;
   if (!line.unmatched.empty()) throw_unknown(line.unmatched.front());
   // The config files first, the flags over them.

@@ -24,7 +24,8 @@ int required_number(const RankEnv::Lookup& lookup, const std::string& name) {
   const auto text = lookup(name);
   if (text) return parse_number(name, *text);
   throw ConfigError("environment variable " + name +
-                    ": expected a whole number, found it unset while others of its family are set; unset those, or "
+                    ": expected a whole number, found it unset while others of its family are set; "
+                    "unset those, or "
                     "start the program with muster run or mpirun");
 }
 
@@ -34,17 +35,17 @@ int number_or(const RankEnv::Lookup& lookup, const std::string& name, int fallba
 }
 
 void check_consistent(const RankEnv& env) {
-  const bool good = env.world_size >= 1 && env.rank >= 0 && env.rank < env.world_size &&
-                    env.local_world_size >= 1 && env.local_rank >= 0 &&
-                    env.local_rank < env.local_world_size &&
-                    env.local_world_size <= env.world_size && env.node_rank >= 0 &&
-                    env.generation >= 0;
+  const bool good =
+      env.world_size >= 1 && env.rank >= 0 && env.rank < env.world_size &&
+      env.local_world_size >= 1 && env.local_rank >= 0 && env.local_rank < env.local_world_size &&
+      env.local_world_size <= env.world_size && env.node_rank >= 0 && env.generation >= 0;
   if (good) return;
   throw ConfigError(
-      "environment: expected 0 <= rank < world size on the node and in the world, and no negative number, found rank " +
+      "environment: expected 0 <= rank < world size on the node and in the world, and no negative "
+      "number, found rank " +
       std::to_string(env.rank) + " of " + std::to_string(env.world_size) + ", local rank " +
-      std::to_string(env.local_rank) + " of " + std::to_string(env.local_world_size) +
-      ", node " + std::to_string(env.node_rank) + ", generation " + std::to_string(env.generation) +
+      std::to_string(env.local_rank) + " of " + std::to_string(env.local_world_size) + ", node " +
+      std::to_string(env.node_rank) + ", generation " + std::to_string(env.generation) +
       "; unset MUSTER_* variables, or start the program with muster run or mpirun");
 }
 

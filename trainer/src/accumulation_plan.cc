@@ -6,7 +6,8 @@
 namespace muster::internal {
 namespace {
 
-/// Whether [left.begin, right.end) is a node of the tree over [0, logical_ranks) whose children are `left` and `right`.
+/// Whether [left.begin, right.end) is a node of the tree over [0, logical_ranks) whose children are
+/// `left` and `right`.
 bool are_siblings(int logical_ranks, LogicalRange left, LogicalRange right) {
   int begin = 0;
   int end = logical_ranks;
@@ -43,7 +44,8 @@ AccumulationPlan make_accumulation_plan(int logical_ranks, LogicalRange run, boo
     }
     step.slot = static_cast<int>(stack.size()) - 1;
     plan.slots = std::max(plan.slots, static_cast<int>(stack.size()));
-    while (stack.size() >= 2 && are_siblings(logical_ranks, stack[stack.size() - 2], stack.back())) {
+    while (stack.size() >= 2 &&
+           are_siblings(logical_ranks, stack[stack.size() - 2], stack.back())) {
       const int top = static_cast<int>(stack.size()) - 1;
       step.merges.push_back({top - 1, top});
       stack[stack.size() - 2].end = stack.back().end;

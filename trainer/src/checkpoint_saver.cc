@@ -22,17 +22,28 @@ using checkpoint::TensorRange;
 
 DType to_dtype(const std::string& name, at::ScalarType type) {
   switch (type) {
-    case at::kFloat: return DType::kFloat32;
-    case at::kDouble: return DType::kFloat64;
-    case at::kHalf: return DType::kFloat16;
-    case at::kBFloat16: return DType::kBFloat16;
-    case at::kChar: return DType::kInt8;
-    case at::kShort: return DType::kInt16;
-    case at::kInt: return DType::kInt32;
-    case at::kLong: return DType::kInt64;
-    case at::kByte: return DType::kUInt8;
-    case at::kBool: return DType::kBool;
-    default: break;
+    case at::kFloat:
+      return DType::kFloat32;
+    case at::kDouble:
+      return DType::kFloat64;
+    case at::kHalf:
+      return DType::kFloat16;
+    case at::kBFloat16:
+      return DType::kBFloat16;
+    case at::kChar:
+      return DType::kInt8;
+    case at::kShort:
+      return DType::kInt16;
+    case at::kInt:
+      return DType::kInt32;
+    case at::kLong:
+      return DType::kInt64;
+    case at::kByte:
+      return DType::kUInt8;
+    case at::kBool:
+      return DType::kBool;
+    default:
+      break;
   }
   throw ConfigError("tensor '" + name + "': expected a dtype that checkpoints can hold, found " +
                     std::string(c10::toString(type)) + "; register it as another dtype");
@@ -40,7 +51,8 @@ DType to_dtype(const std::string& name, at::ScalarType type) {
 
 /// The part [begin, end) of a state tensor, and its memory.
 SourceRange range_of(const StateTensor& tensor, FlatRange part) {
-  TensorRange range{tensor.name, to_dtype(tensor.name, tensor.flat.scalar_type()), tensor.shape, part.begin, part.end};
+  TensorRange range{tensor.name, to_dtype(tensor.name, tensor.flat.scalar_type()), tensor.shape,
+                    part.begin, part.end};
   const auto* base = static_cast<const char*>(tensor.flat.const_data_ptr());
   return {std::move(range), base + part.begin * tensor.flat.element_size()};
 }
@@ -49,8 +61,9 @@ FlatRange whole(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
 
 }  // namespace
 
-CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env, Communicator& communicator,
-                                 checkpoint::Retention retention, bool fresh, OnCommitted on_committed)
+CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
+                                 Communicator& communicator, checkpoint::Retention retention,
+                                 bool fresh, OnCommitted on_committed)
     : env_(make_system_env()),
       store_(std::move(directory), *env_),
       writer_(store_),
@@ -85,15 +98,16 @@ void CheckpointSaver::move_aside() {
     env_->create_directories(aside);
     for (const std::string& name : names) env_->rename(directory / name, aside / name);
     env_->sync_directory(directory);
-    MUSTER_LOG(INFO) << "--fresh: moved " << names.size() << " entries of " << directory.string() << " to "
-                     << aside.string();
+    MUSTER_LOG(INFO) << "--fresh: moved " << names.size() << " entries of " << directory.string()
+                     << " to " << aside.string();
   } catch (const FileError& e) {
     throw CheckpointError(std::string("--fresh: ") + e.what() + "; check --checkpoint-dir");
   }
 }
 
 std::optional<Json> CheckpointSaver::restore(
-    Engine& engine, const std::function<void(const Json& run_state, const std::string& origin)>& check) {
+    Engine& engine,
+    const std::function<void(const Json& run_state, const std::string& origin)>& check) {
   std::string path;
   if (rank_env_.rank == 0) {
     if (const auto newest = store_.newest_valid()) path = newest->directory().string();
@@ -110,7 +124,8 @@ std::optional<Json> CheckpointSaver::restore(
       for (const StateTensor& tensor : state) known = known || tensor.name == name;
       if (!known) {
         throw CheckpointError(path + ": expected only tensors of this model, found '" + name +
-                              "'; was it written by another model? Give its options, another --checkpoint-dir or --fresh");
+                              "'; was it written by another model? Give its options, another "
+                              "--checkpoint-dir or --fresh");
       }
     }
   }
@@ -142,7 +157,8 @@ bool CheckpointSaver::part_written() {
 void CheckpointSaver::commit() {
   MUSTER_CHECK(in_flight_);
   if (!written_) written_ = writer_.wait_shard();
-  const std::vector<std::string> texts = gather_texts(communicator_, written_->record.to_json().dump());
+  const std::vector<std::string> texts =
+      gather_texts(communicator_, written_->record.to_json().dump());
   written_.reset();
   in_flight_ = false;
   if (rank_env_.rank != 0) return;
@@ -150,7 +166,8 @@ void CheckpointSaver::commit() {
   for (const std::string& text : texts) {
     records.push_back(checkpoint::ShardRecord::from_json(parse_json(text, "shard record")));
   }
-  writer_.start_commit(step_, rank_env_.generation, std::move(records), std::move(run_state_), retention_);
+  writer_.start_commit(step_, rank_env_.generation, std::move(records), std::move(run_state_),
+                       retention_);
   committing_ = true;
 }
 

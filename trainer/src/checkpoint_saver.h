@@ -1,4 +1,5 @@
-// Joins the checkpoint store (which knows no ranks) and the communicator (which knows no files): saves and restores an engine.
+// Joins the checkpoint store (which knows no ranks) and the communicator (which knows no files):
+// saves and restores an engine.
 #ifndef MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 #define MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 
@@ -19,30 +20,37 @@
 
 namespace muster::internal {
 
-/// A save: every rank copies its part and goes on training while a background thread writes it; once every rank has written
-/// (the trainer counts that in a collective at each step's end) rank 0 gathers the records and commits in the background.
-/// Each rank stores an even part of every tensor, so the files are of one size.
+/// A save: every rank copies its part and goes on training while a background thread writes it;
+/// once every rank has written (the trainer counts that in a collective at each step's end) rank 0
+/// gathers the records and commits in the background. Each rank stores an even part of every
+/// tensor, so the files are of one size.
 class CheckpointSaver {
  public:
   using OnCommitted = std::function<void(std::int64_t step, const std::filesystem::path& path)>;
 
-  /// Collective. Rank 0 prepares the directory; `fresh` moves what is in it aside. Throws CheckpointError.
-  CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env, Communicator& communicator,
-                  checkpoint::Retention retention, bool fresh, OnCommitted on_committed);
+  /// Collective. Rank 0 prepares the directory; `fresh` moves what is in it aside. Throws
+  /// CheckpointError.
+  CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
+                  Communicator& communicator, checkpoint::Retention retention, bool fresh,
+                  OnCommitted on_committed);
 
-  /// Collective. Fills the engine's state from the newest valid checkpoint; returns its run state, or nothing where there is none.
-  /// `check` sees the run state before anything is changed and throws to refuse it.
-  std::optional<Json> restore(Engine& engine,
-                              const std::function<void(const Json& run_state, const std::string& origin)>& check);
+  /// Collective. Fills the engine's state from the newest valid checkpoint; returns its run state,
+  /// or nothing where there is none. `check` sees the run state before anything is changed and
+  /// throws to refuse it.
+  std::optional<Json> restore(
+      Engine& engine,
+      const std::function<void(const Json& run_state, const std::string& origin)>& check);
 
   /// Collective. Starts a save; first finishes the one before. Blocks for the copy (and for that).
   void start(Engine& engine, std::int64_t step, Json run_state);
 
-  /// Whether this rank has written its part of the save in flight. Never blocks. Throws what writing threw.
+  /// Whether this rank has written its part of the save in flight. Never blocks. Throws what
+  /// writing threw.
   bool part_written();
   /// Collective. Once every rank's part is written: hands the save to rank 0's commit.
   void commit();
-  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Throws what committing threw.
+  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Throws what committing
+  /// threw.
   void poll();
   /// Collective. Blocks until no save is in flight.
   void finish();
@@ -59,8 +67,8 @@ class CheckpointSaver {
   checkpoint::Retention retention_;
   OnCommitted on_committed_;
 
-  bool in_flight_ = false;  // parts are being written; the same on every rank
-  bool committing_ = false; // rank 0 only
+  bool in_flight_ = false;   // parts are being written; the same on every rank
+  bool committing_ = false;  // rank 0 only
   std::int64_t step_ = 0;
   Json run_state_;
   std::optional<checkpoint::ShardWritten> written_;

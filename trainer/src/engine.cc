@@ -39,7 +39,8 @@ std::vector<MicroStep> plan_micro_steps(LogicalRange run, std::int64_t accumulat
   return steps;
 }
 
-std::vector<bool> decay_table(const EngineOptions& options, const std::vector<internal::NamedTensor>& parameters) {
+std::vector<bool> decay_table(const EngineOptions& options,
+                              const std::vector<internal::NamedTensor>& parameters) {
   std::vector<bool> decays;
   for (const auto& [name, tensor] : parameters) {
     decays.push_back(options.decays ? options.decays(name, tensor) : tensor.dim() >= 2);
@@ -55,17 +56,20 @@ class Engine::Impl {
       : communicator_(communicator),
         options_(checked(std::move(options))),
         tree_(options_.logical_ranks),
-        run_(assign_logical_ranks(options_.logical_ranks, communicator.world_size())
-                 [static_cast<std::size_t>(communicator.rank())]),
+        run_(assign_logical_ranks(
+            options_.logical_ranks,
+            communicator.world_size())[static_cast<std::size_t>(communicator.rank())]),
         micro_steps_(plan_micro_steps(run_, options_.accumulation_steps)),
         frozen_(std::move(tensors.frozen)),
         parameters_(std::move(tensors.trainable)),
         buffers_(std::move(tensors.buffers)),
         gradients_(parameters_.tensors(), parameters_.layout(),
-                   internal::make_buckets(parameters_.layout().numel, options_.bucket_mib << 20), communicator,
-                   options_.logical_ranks, run_, /*direct=*/options_.accumulation_steps == 1),
+                   internal::make_buckets(parameters_.layout().numel, options_.bucket_mib << 20),
+                   communicator, options_.logical_ranks, run_,
+                   /*direct=*/options_.accumulation_steps == 1),
         sinks_(parameters_.tensors(), gradients_),
-        optimizer_(options_.optimizer, parameters_.layout(), decay_table(options_, parameters_.named())),
+        optimizer_(options_.optimizer, parameters_.layout(),
+                   decay_table(options_, parameters_.named())),
         totals_(options_.logical_ranks, run_, 2) {
     // Rank 0's values are everyone's, whatever build_model() did.
     communicator_.broadcast(parameters_.values(), 0).wait();
@@ -83,22 +87,26 @@ class Engine::Impl {
   }
 
   void begin_micro_step(const MicroStep& micro) {
-    MUSTER_CHECK_LT(next_micro_step_, micro_steps_.size()) << "more micro-steps than micro_steps() lists";
+    MUSTER_CHECK_LT(next_micro_step_, micro_steps_.size())
+        << "more micro-steps than micro_steps() lists";
     const MicroStep& expected = micro_steps_[next_micro_step_++];
-    MUSTER_CHECK(micro.logical_rank == expected.logical_rank && micro.micro_step == expected.micro_step)
+    MUSTER_CHECK(micro.logical_rank == expected.logical_rank &&
+                 micro.micro_step == expected.micro_step)
         << "micro-steps must run in the order of micro_steps()";
     if (micro.micro_step == 0) {
       close_leaf();
       open_leaf(micro.logical_rank);
     }
-    internal::seed_default_generator(internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
-                                                           micro.logical_rank, micro.micro_step));
+    internal::seed_default_generator(
+        internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
+                              micro.logical_rank, micro.micro_step));
   }
 
   void backward(const at::Tensor& loss, double weight) {
     if (loss.numel() != 1 || !loss.requires_grad()) {
-      throw UserError("loss: expected a scalar that depends on the parameters, found " + std::to_string(loss.numel()) +
-                      " elements" + (loss.requires_grad() ? "" : " without a gradient") +
+      throw UserError("loss: expected a scalar that depends on the parameters, found " +
+                      std::to_string(loss.numel()) + " elements" +
+                      (loss.requires_grad() ? "" : " without a gradient") +
                       "; return the mean over the batch from compute_loss()");
     }
     if (!(weight > 0) || !std::isfinite(weight)) {
@@ -118,7 +126,8 @@ class Engine::Impl {
     buffers_.finish_step(communicator_);
     for (Work& work : works) work.wait();
     const double weight = totals[1];
-    if (!(weight > 0)) throw UserError("step: expected at least one sample in the global batch, found none");
+    if (!(weight > 0))
+      throw UserError("step: expected at least one sample in the global batch, found none");
 
     StepReport report;
     report.loss = totals[0] / weight;
@@ -127,7 +136,8 @@ class Engine::Impl {
     report.gradient_norm = gradient_norm() / weight;
     const bool clip = options_.clip_norm > 0 && report.gradient_norm > options_.clip_norm;
     const double factor = clip ? options_.clip_norm / report.gradient_norm : 1.0;
-    optimizer_.update(parameters_.values(), gradients_.reduced(), factor / weight, learning_rate, step_ + 1);
+    optimizer_.update(parameters_.values(), gradients_.reduced(), factor / weight, learning_rate,
+                      step_ + 1);
     report.step = ++step_;
     return report;
   }
@@ -145,8 +155,10 @@ class Engine::Impl {
       }
     };
     add_flat("model.", parameters_.values());
-    for (const auto& [name, tensor] : frozen_) add("model." + name, tensor, tensor.detach().view(-1));
-    for (const auto& [name, tensor] : buffers_.named()) add("model." + name, tensor, tensor.view(-1));
+    for (const auto& [name, tensor] : frozen_)
+      add("model." + name, tensor, tensor.detach().view(-1));
+    for (const auto& [name, tensor] : buffers_.named())
+      add("model." + name, tensor, tensor.view(-1));
     for (const auto& [name, flat] : optimizer_.state()) add_flat("optimizer." + name + ".", flat);
     return state;
   }
@@ -175,12 +187,15 @@ class Engine::Impl {
     if (open_logical_rank_ == 0) buffers_.keep();
   }
 
-  /// Of the summed gradient: squares over fixed blocks, then one fixed tree, so that no shard or bucket shows.
+  /// Of the summed gradient: squares over fixed blocks, then one fixed tree, so that no shard or
+  /// bucket shows.
   double gradient_norm() {
     const std::int64_t numel = parameters_.layout().numel;
     block_sums_.resize(static_cast<std::size_t>(numel / internal::kBlockNumel));
-    internal::block_square_sums(gradients_.reduced().const_data_ptr<float>(), numel, block_sums_.data());
-    return std::sqrt(internal::tree_sum(block_sums_.data(), static_cast<std::int64_t>(block_sums_.size())));
+    internal::block_square_sums(gradients_.reduced().const_data_ptr<float>(), numel,
+                                block_sums_.data());
+    return std::sqrt(
+        internal::tree_sum(block_sums_.data(), static_cast<std::int64_t>(block_sums_.size())));
   }
 
   Communicator& communicator_;
@@ -205,7 +220,8 @@ class Engine::Impl {
 };
 
 Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options)
-    : impl_(std::make_unique<Impl>(internal::collect_tensors(module), communicator, std::move(options))) {}
+    : impl_(std::make_unique<Impl>(internal::collect_tensors(module), communicator,
+                                   std::move(options))) {}
 
 Engine::~Engine() = default;
 

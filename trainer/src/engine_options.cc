@@ -18,7 +18,8 @@ std::vector<std::string> OptimizerOptions::validate() const {
   require(problems, beta1 >= 0 && beta1 < 1, "beta1: expected 0 <= beta1 < 1" + found(beta1));
   require(problems, beta2 >= 0 && beta2 < 1, "beta2: expected 0 <= beta2 < 1" + found(beta2));
   require(problems, epsilon > 0, "epsilon: expected more than 0" + found(epsilon));
-  require(problems, momentum >= 0 && momentum < 1, "momentum: expected 0 <= momentum < 1" + found(momentum));
+  require(problems, momentum >= 0 && momentum < 1,
+          "momentum: expected 0 <= momentum < 1" + found(momentum));
   require(problems, !nesterov || kind != OptimizerKind::kSgd || momentum > 0,
           "nesterov: expected a momentum above 0, found 0");
   return problems;
@@ -27,8 +28,9 @@ std::vector<std::string> OptimizerOptions::validate() const {
 std::vector<std::string> EngineOptions::validate() const {
   std::vector<std::string> problems = optimizer.validate();
   require(problems, logical_ranks >= 1, "logical ranks: expected 1 or more" + found(logical_ranks));
-  require(problems, accumulation_steps >= 1,
-          "accumulation steps: expected 1 or more" + found(static_cast<double>(accumulation_steps)));
+  require(
+      problems, accumulation_steps >= 1,
+      "accumulation steps: expected 1 or more" + found(static_cast<double>(accumulation_steps)));
   require(problems, clip_norm >= 0, "clip norm: expected 0 (off) or more" + found(clip_norm));
   require(problems, bucket_mib >= 1 && bucket_mib <= 65536,
           "bucket size: expected 1 to 65536 MiB" + found(static_cast<double>(bucket_mib)));

@@ -15,13 +15,14 @@
 namespace muster::internal {
 namespace {
 
-/// Rounded up, so that logical rank 0, whose metric names count, has a sample whenever there is one.
+/// Rounded up, so that logical rank 0, whose metric names count, has a sample whenever there is
+/// one.
 std::int64_t first_sample(std::int64_t samples, int logical_rank, int logical_ranks) {
   return (samples * logical_rank + logical_ranks - 1) / logical_ranks;
 }
 
-MetricSums evaluate_range(Trainer& trainer, const Dataset& dataset, std::int64_t begin, std::int64_t end,
-                          std::int64_t batch) {
+MetricSums evaluate_range(Trainer& trainer, const Dataset& dataset, std::int64_t begin,
+                          std::int64_t end, std::int64_t batch) {
   MetricSums sums;
   std::vector<std::int64_t> ids;
   for (std::int64_t at = begin; at < end; at += batch) {
@@ -54,8 +55,8 @@ std::vector<double> to_vector(const MetricSums& sums, const std::vector<std::str
   for (const Metric& metric : sums.metrics()) {
     const auto it = std::find(names.begin(), names.end(), metric.name);
     if (it == names.end()) {
-      throw Mismatch("evaluate_batch(): expected the metrics that rank 0 adds, found '" + metric.name +
-                     "' on another rank only; add the same names for every batch");
+      throw Mismatch("evaluate_batch(): expected the metrics that rank 0 adds, found '" +
+                     metric.name + "' on another rank only; add the same names for every batch");
     }
     const auto index = static_cast<std::size_t>(it - names.begin());
     values[2 * index] = metric.sum;
@@ -66,11 +67,11 @@ std::vector<double> to_vector(const MetricSums& sums, const std::vector<std::str
 
 }  // namespace
 
-MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& communicator, int logical_ranks,
-                    std::int64_t batch) {
+MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& communicator,
+                    int logical_ranks, std::int64_t batch) {
   at::NoGradGuard no_grad;
-  const LogicalRange run = assign_logical_ranks(logical_ranks, communicator.world_size())
-      [static_cast<std::size_t>(communicator.rank())];
+  const LogicalRange run = assign_logical_ranks(
+      logical_ranks, communicator.world_size())[static_cast<std::size_t>(communicator.rank())];
   const std::int64_t samples = dataset.size();
   std::vector<MetricSums> leaves;
   for (int l = run.begin; l < run.end; ++l) {
@@ -78,12 +79,15 @@ MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& comm
     leaves.push_back(evaluate_range(trainer, dataset, first_sample(samples, l, logical_ranks),
                                     first_sample(samples, l + 1, logical_ranks), batch));
   }
-  const std::vector<std::string> names = split_names(broadcast_text(communicator, join_names(leaves.front())));
+  const std::vector<std::string> names =
+      split_names(broadcast_text(communicator, join_names(leaves.front())));
   TreeVector tree_vector(logical_ranks, run, names.size() * 2);
   for (const MetricSums& leaf : leaves) tree_vector.add_leaf(to_vector(leaf, names));
-  const std::vector<double> totals = tree_vector.all_reduce(communicator, ReductionTree(logical_ranks));
+  const std::vector<double> totals =
+      tree_vector.all_reduce(communicator, ReductionTree(logical_ranks));
   MetricSums result;
-  for (std::size_t i = 0; i < names.size(); ++i) result.add(names[i], totals[2 * i], totals[2 * i + 1]);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    result.add(names[i], totals[2 * i], totals[2 * i + 1]);
   return result;
 }
 

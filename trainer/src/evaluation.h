@@ -1,4 +1,5 @@
-// Exact evaluation over ranks: every sample once, sums in tree order, the same bits at any world size.
+// Exact evaluation over ranks: every sample once, sums in tree order, the same bits at any world
+// size.
 #ifndef MUSTER_TRAINER_SRC_EVALUATION_H_
 #define MUSTER_TRAINER_SRC_EVALUATION_H_
 
@@ -10,10 +11,11 @@
 
 namespace muster::internal {
 
-/// Collective. Logical rank l of L takes samples [ceil(l*n/L), ceil((l+1)*n/L)) in batches of `batch`. The model is in eval mode and
-/// autograd is off. Throws Mismatch when ranks add metrics of different names.
-MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& communicator, int logical_ranks,
-                    std::int64_t batch);
+/// Collective. Logical rank l of L takes samples [ceil(l*n/L), ceil((l+1)*n/L)) in batches of
+/// `batch`. The model is in eval mode and autograd is off. Throws Mismatch when ranks add metrics
+/// of different names.
+MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& communicator,
+                    int logical_ranks, std::int64_t batch);
 
 }  // namespace muster::internal
 

@@ -7,9 +7,11 @@
 
 namespace muster::internal {
 
-/// Parameters start on multiples of this (a cache line's worth of vectors: for speed, not for bits).
+/// Parameters start on multiples of this (a cache line's worth of vectors: for speed, not for
+/// bits).
 inline constexpr std::int64_t kAlignmentNumel = 64;
-/// Norms are summed over blocks of this size, and the flat space, buckets and shards are cut only between blocks.
+/// Norms are summed over blocks of this size, and the flat space, buckets and shards are cut only
+/// between blocks.
 inline constexpr std::int64_t kBlockNumel = 1024;
 
 /// Elements [begin, end) of the flat space.
@@ -31,10 +33,12 @@ struct FlatLayout {
 /// In the order given.
 FlatLayout make_flat_layout(const std::vector<std::int64_t>& numels);
 
-/// Tiles [0, numel) with ranges of at most `bucket_bytes` of float32, cut between blocks; at least one block each.
+/// Tiles [0, numel) with ranges of at most `bucket_bytes` of float32, cut between blocks; at least
+/// one block each.
 std::vector<FlatRange> make_buckets(std::int64_t numel, std::int64_t bucket_bytes);
 
-/// Part `index` of `parts` of [0, numel): even to an element, for dividing a tensor's bytes over the ranks' files.
+/// Part `index` of `parts` of [0, numel): even to an element, for dividing a tensor's bytes over
+/// the ranks' files.
 FlatRange even_part(std::int64_t numel, int index, int parts);
 
 }  // namespace muster::internal

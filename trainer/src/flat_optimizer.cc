@@ -42,8 +42,8 @@ void FlatOptimizer::update(at::Tensor& values, const at::Tensor& gradient, doubl
     const double decay = segment.decays ? options_.weight_decay : 0.0;
     if (options_.kind == OptimizerKind::kAdamW) {
       adamw_update(parameters + at, gradients + at, state_at(0, at), state_at(1, at), numel,
-                   adamw_factors(learning_rate, options_.beta1, options_.beta2, options_.epsilon, decay,
-                                 gradient_scale, step));
+                   adamw_factors(learning_rate, options_.beta1, options_.beta2, options_.epsilon,
+                                 decay, gradient_scale, step));
       continue;
     }
     SgdFactors factors;
@@ -52,7 +52,8 @@ void FlatOptimizer::update(at::Tensor& values, const at::Tensor& gradient, doubl
     factors.momentum = static_cast<float>(options_.momentum);
     factors.learning_rate = static_cast<float>(learning_rate);
     factors.nesterov = options_.nesterov;
-    sgd_update(parameters + at, gradients + at, state_.empty() ? nullptr : state_at(0, at), numel, factors);
+    sgd_update(parameters + at, gradients + at, state_.empty() ? nullptr : state_at(0, at), numel,
+               factors);
   }
 }
 

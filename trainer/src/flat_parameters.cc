@@ -15,7 +15,8 @@ namespace {
 void check_supported(const NamedTensor& parameter) {
   const at::Tensor& t = parameter.tensor;
   if (t.scalar_type() == at::kFloat && t.device().is_cpu() && t.layout() == at::kStrided) return;
-  throw ConfigError("parameter '" + parameter.name + "': expected dense float32 on the CPU, found " +
+  throw ConfigError("parameter '" + parameter.name +
+                    "': expected dense float32 on the CPU, found " +
                     std::string(c10::toString(t.scalar_type())) + " on " + t.device().str() +
                     "; convert it in build_model(), or freeze it with requires_grad_(false)");
 }
@@ -26,11 +27,14 @@ ModuleTensors collect_tensors(torch::nn::Module& module) {
   ModuleTensors result;
   std::unordered_set<const c10::TensorImpl*> seen;
   for (const auto& item : module.named_parameters(/*recurse=*/true)) {
-    if (!item.value().defined() || !seen.insert(item.value().unsafeGetTensorImpl()).second) continue;
-    (item.value().requires_grad() ? result.trainable : result.frozen).push_back({item.key(), item.value()});
+    if (!item.value().defined() || !seen.insert(item.value().unsafeGetTensorImpl()).second)
+      continue;
+    (item.value().requires_grad() ? result.trainable : result.frozen)
+        .push_back({item.key(), item.value()});
   }
   for (const auto& item : module.named_buffers(/*recurse=*/true)) {
-    if (!item.value().defined() || !seen.insert(item.value().unsafeGetTensorImpl()).second) continue;
+    if (!item.value().defined() || !seen.insert(item.value().unsafeGetTensorImpl()).second)
+      continue;
     result.buffers.emplace_back(item.key(), item.value());
   }
   return result;
@@ -39,7 +43,8 @@ ModuleTensors collect_tensors(torch::nn::Module& module) {
 FlatParameters::FlatParameters(std::vector<NamedTensor> trainable) : named_(std::move(trainable)) {
   if (named_.empty()) {
     throw ConfigError(
-        "model: expected at least one parameter that requires a gradient, found none; register parameters and "
+        "model: expected at least one parameter that requires a gradient, found none; register "
+        "parameters and "
         "submodules with register_parameter() and register_module()");
   }
   std::vector<std::int64_t> numels;

@@ -21,7 +21,8 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-/// A module's tensors by their part in training. A tensor registered under several names is listed under the first.
+/// A module's tensors by their part in training. A tensor registered under several names is listed
+/// under the first.
 struct ModuleTensors {
   std::vector<NamedTensor> trainable;
   std::vector<NamedTensor> frozen;  ///< Parameters that need no gradient.
@@ -32,8 +33,8 @@ ModuleTensors collect_tensors(torch::nn::Module& module);
 
 class FlatParameters {
  public:
-  /// Moves the parameters' values, in place: each tensor object stays, its storage is ours. Throws ConfigError for any that is
-  /// not float32 on the CPU, naming it, or when there is none.
+  /// Moves the parameters' values, in place: each tensor object stays, its storage is ours. Throws
+  /// ConfigError for any that is not float32 on the CPU, naming it, or when there is none.
   explicit FlatParameters(std::vector<NamedTensor> trainable);
 
   const FlatLayout& layout() const { return layout_; }

@@ -10,7 +10,8 @@
 namespace muster::internal {
 namespace {
 
-/// Slots must agree over ranks, since symmetric memory is allocated in step: the most that any rank needs.
+/// Slots must agree over ranks, since symmetric memory is allocated in step: the most that any rank
+/// needs.
 int most_slots(int logical_ranks, int world_size, bool direct) {
   int most = 0;
   for (const LogicalRange& run : assign_logical_ranks(logical_ranks, world_size)) {
@@ -21,9 +22,10 @@ int most_slots(int logical_ranks, int world_size, bool direct) {
 
 }  // namespace
 
-GradientBuffers::GradientBuffers(const std::vector<at::Tensor>& parameters, const FlatLayout& layout,
-                                 std::vector<FlatRange> buckets, Communicator& communicator, int logical_ranks,
-                                 LogicalRange run, bool direct)
+GradientBuffers::GradientBuffers(const std::vector<at::Tensor>& parameters,
+                                 const FlatLayout& layout, std::vector<FlatRange> buckets,
+                                 Communicator& communicator, int logical_ranks, LogicalRange run,
+                                 bool direct)
     : plan_(make_accumulation_plan(logical_ranks, run, direct)),
       buckets_(std::move(buckets)),
       touched_(parameters.size(), false) {
@@ -92,7 +94,8 @@ std::vector<Work> GradientBuffers::reduce(Communicator& communicator, const Redu
   for (const FlatRange& bucket : buckets_) {
     std::vector<at::Tensor> partials;
     for (int i = 0; i < plan_.partials; ++i) {
-      partials.push_back(slots_[static_cast<std::size_t>(i)].narrow(0, bucket.begin, bucket.numel()));
+      partials.push_back(
+          slots_[static_cast<std::size_t>(i)].narrow(0, bucket.begin, bucket.numel()));
     }
     works.push_back(communicator.canonical_all_reduce(std::move(partials), tree));
   }

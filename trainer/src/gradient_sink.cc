@@ -29,7 +29,8 @@ class GradientSinks::Sink : public torch::autograd::Node {
   }
 
   // Hooks the user put on the parameter would be skipped without this.
-  std::vector<std::unique_ptr<torch::autograd::FunctionPreHook>>& tensor_pre_hooks() noexcept override {
+  std::vector<std::unique_ptr<torch::autograd::FunctionPreHook>>& tensor_pre_hooks() noexcept
+      override {
     return torch::autograd::impl::hooks(parameter_);
   }
 
@@ -39,9 +40,11 @@ class GradientSinks::Sink : public torch::autograd::Node {
   GradientReceiver* receiver_;
 };
 
-GradientSinks::GradientSinks(const std::vector<at::Tensor>& parameters, GradientReceiver& receiver) {
+GradientSinks::GradientSinks(const std::vector<at::Tensor>& parameters,
+                             GradientReceiver& receiver) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    // A graph that already ends in an AccumulateGrad of this parameter keeps it; new graphs end in the sink.
+    // A graph that already ends in an AccumulateGrad of this parameter keeps it; new graphs end in
+    // the sink.
     sinks_.push_back(std::make_shared<Sink>(i, parameters[i], receiver));
     torch::autograd::impl::set_grad_accumulator(parameters[i], sinks_.back());
   }

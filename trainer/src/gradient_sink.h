@@ -1,4 +1,5 @@
-// Our own end of the autograd graph: in place of AccumulateGrad, gradients go straight where we want them.
+// Our own end of the autograd graph: in place of AccumulateGrad, gradients go straight where we
+// want them.
 #ifndef MUSTER_TRAINER_SRC_GRADIENT_SINK_H_
 #define MUSTER_TRAINER_SRC_GRADIENT_SINK_H_
 
@@ -14,7 +15,8 @@ namespace muster::internal {
 class GradientReceiver {
  public:
   virtual ~GradientReceiver() = default;
-  /// The whole gradient of parameter `index` from this backward pass (autograd sums all uses first). Dense, the parameter's shape.
+  /// The whole gradient of parameter `index` from this backward pass (autograd sums all uses
+  /// first). Dense, the parameter's shape.
   virtual void receive(std::size_t index, const at::Tensor& gradient) = 0;
 };
 

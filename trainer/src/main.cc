@@ -20,17 +20,22 @@
 namespace muster::internal {
 namespace {
 
-std::string program_name(const char* path) { return std::filesystem::path(path).filename().string(); }
+std::string program_name(const char* path) {
+  return std::filesystem::path(path).filename().string();
+}
 
-/// A rank's last word. The launcher, where there is one, says it once for all ranks; else the rank itself does. Under mpirun
-/// survivors keep quiet about a lost peer: the rank that failed speaks, and mpirun names one that was killed.
-int report_failure(const RankEnv& env, ControlChannel* control, ExitCode code, const std::string& kind,
-                   const std::string& message, std::int64_t step) {
+/// A rank's last word. The launcher, where there is one, says it once for all ranks; else the rank
+/// itself does. Under mpirun survivors keep quiet about a lost peer: the rank that failed speaks,
+/// and mpirun names one that was killed.
+int report_failure(const RankEnv& env, ControlChannel* control, ExitCode code,
+                   const std::string& kind, const std::string& message, std::int64_t step) {
   const int exit_code = static_cast<int>(code);
   const bool told = control != nullptr && control->send(Failure{exit_code, kind, message, step});
-  const bool keep_quiet = told || (env.launched_by == LaunchedBy::kMpi && code == ExitCode::kPeerLost);
+  const bool keep_quiet =
+      told || (env.launched_by == LaunchedBy::kMpi && code == ExitCode::kPeerLost);
   if (!keep_quiet) {
-    std::fprintf(stderr, "muster: %s: %s: %s\n", env.description().c_str(), kind.c_str(), message.c_str());
+    std::fprintf(stderr, "muster: %s: %s: %s\n", env.description().c_str(), kind.c_str(),
+                 message.c_str());
   }
   return exit_code;
 }
@@ -43,9 +48,12 @@ std::string all_problems(const std::vector<std::string>& problems) {
 
 int finish(RunOutcome outcome, ControlChannel* control) {
   switch (outcome) {
-    case RunOutcome::kInterrupted: return static_cast<int>(ExitCode::kInterrupted);
-    case RunOutcome::kPreempted: return static_cast<int>(ExitCode::kPreempted);
-    case RunOutcome::kFinished: break;
+    case RunOutcome::kInterrupted:
+      return static_cast<int>(ExitCode::kInterrupted);
+    case RunOutcome::kPreempted:
+      return static_cast<int>(ExitCode::kPreempted);
+    case RunOutcome::kFinished:
+      break;
   }
   if (control != nullptr) control->send(Done{});
   return static_cast<int>(ExitCode::kSuccess);
@@ -56,8 +64,9 @@ void check_options(const RankEnv& env, const Trainer& trainer) {
   const std::vector<std::string> problems = trainer.options.validate();
   if (!problems.empty()) throw ConfigError(all_problems(problems));
   if (trainer.options.logical_ranks < env.world_size) {
-    throw ConfigError("--logical-ranks: expected at least the world size (" + std::to_string(env.world_size) +
-                      "), found " + std::to_string(trainer.options.logical_ranks) +
+    throw ConfigError("--logical-ranks: expected at least the world size (" +
+                      std::to_string(env.world_size) + "), found " +
+                      std::to_string(trainer.options.logical_ranks) +
                       "; start fewer ranks, or give more logical ranks");
   }
 }
@@ -91,7 +100,8 @@ int run_main(int argc, const char* const* argv, const TrainerFactory& make_train
     }
     trainer = make_trainer();
     const std::string name = argc > 0 ? program_name(argv[0]) : "muster";
-    OptionSet options(name, "Trains on any number of ranks: muster run -n N -- " + name + " [OPTIONS]\n");
+    OptionSet options(name,
+                      "Trains on any number of ranks: muster run -n N -- " + name + " [OPTIONS]\n");
     trainer->options.bind(options);
     options.group(name);
     trainer->add_options(options);
@@ -104,7 +114,8 @@ int run_main(int argc, const char* const* argv, const TrainerFactory& make_train
     options_checked = true;
     return train(env, *trainer, options, control.get());
   } catch (const FailedElsewhere& e) {
-    if (control) control->send(Failure{static_cast<int>(ExitCode::kPeerLost), "PeerLost", e.what(), 0});
+    if (control)
+      control->send(Failure{static_cast<int>(ExitCode::kPeerLost), "PeerLost", e.what(), 0});
     return static_cast<int>(e.exit_code());
   } catch (const Error& e) {
     // A wrong option is wrong on every rank alike: rank 0 speaks for all where no launcher does.

@@ -8,8 +8,8 @@
 namespace muster {
 
 void MetricSums::add(const std::string& name, double sum, double count) {
-  const auto it =
-      std::find_if(metrics_.begin(), metrics_.end(), [&](const Metric& m) { return m.name == name; });
+  const auto it = std::find_if(metrics_.begin(), metrics_.end(),
+                               [&](const Metric& m) { return m.name == name; });
   Metric& metric = it == metrics_.end() ? metrics_.emplace_back(Metric{name, 0, 0}) : *it;
   metric.sum += sum;
   metric.count += count;

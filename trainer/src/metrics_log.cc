@@ -16,7 +16,8 @@ std::string lines_up_to_step(const std::string& text, std::int64_t step) {
   while (keep < text.size()) {
     const std::size_t end = text.find('\n', keep);
     if (end == std::string::npos) break;
-    const Json line = Json::parse(text.substr(keep, end - keep), nullptr, /*allow_exceptions=*/false);
+    const Json line =
+        Json::parse(text.substr(keep, end - keep), nullptr, /*allow_exceptions=*/false);
     if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) break;
     if (line["step"].get<std::int64_t>() > step) break;
     keep = end + 1;
@@ -24,7 +25,8 @@ std::string lines_up_to_step(const std::string& text, std::int64_t step) {
   return text.substr(0, keep);
 }
 
-MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t step) : path_(path), fd_(-1) {
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t step)
+    : path_(path), fd_(-1) {
   try {
     const auto env = make_system_env();
     const std::string old = env->exists(path) ? env->read_text(path) : "";
@@ -45,7 +47,8 @@ void MetricsLog::append(const Json& line) {
     const ssize_t written = write(fd_, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
-      throw CheckpointError("cannot write " + path_.string() + ": " + errno_text(errno) + "; free space and resume");
+      throw CheckpointError("cannot write " + path_.string() + ": " + errno_text(errno) +
+                            "; free space and resume");
     }
     done += static_cast<std::size_t>(written);
   }

@@ -1,4 +1,5 @@
-// metrics.jsonl: one line a step, the same bytes however often the job was killed and wherever it ran.
+// metrics.jsonl: one line a step, the same bytes however often the job was killed and wherever it
+// ran.
 #ifndef MUSTER_TRAINER_SRC_METRICS_LOG_H_
 #define MUSTER_TRAINER_SRC_METRICS_LOG_H_
 
@@ -10,11 +11,13 @@
 
 namespace muster::internal {
 
-/// Rank 0 writes it into the checkpoint directory. Lines go to the file with one write() each, so a kill loses none that was
-/// written, and none is written of a step that a resume repeats: open() cuts the file back.
+/// Rank 0 writes it into the checkpoint directory. Lines go to the file with one write() each, so a
+/// kill loses none that was written, and none is written of a step that a resume repeats: open()
+/// cuts the file back.
 class MetricsLog {
  public:
-  /// Keeps the lines whose "step" is at most `step` and appends from there. Throws CheckpointError when the file cannot be read or written.
+  /// Keeps the lines whose "step" is at most `step` and appends from there. Throws CheckpointError
+  /// when the file cannot be read or written.
   MetricsLog(const std::filesystem::path& path, std::int64_t step);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
@@ -27,7 +30,8 @@ class MetricsLog {
   int fd_;
 };
 
-/// The lines of `text` up to the first whose "step" is above `step` or that is no whole JSON line. Pure.
+/// The lines of `text` up to the first whose "step" is above `step` or that is no whole JSON line.
+/// Pure.
 std::string lines_up_to_step(const std::string& text, std::int64_t step);
 
 }  // namespace muster::internal

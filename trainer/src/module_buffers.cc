@@ -14,9 +14,10 @@ ModuleBuffers::ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buf
   std::int64_t bytes = 0;
   for (const auto& [name, buffer] : buffers_) {
     if (!buffer.is_contiguous() || !buffer.device().is_cpu()) {
-      throw ConfigError("buffer '" + name +
-                        "': expected a contiguous tensor on the CPU, found another; make it contiguous in "
-                        "build_model()");
+      throw ConfigError(
+          "buffer '" + name +
+          "': expected a contiguous tensor on the CPU, found another; make it contiguous in "
+          "build_model()");
     }
     bytes += static_cast<std::int64_t>(buffer.nbytes());
   }

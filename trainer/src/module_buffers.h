@@ -1,4 +1,5 @@
-// A module's buffers (batch-norm statistics): each logical rank starts a step from the same ones, and logical rank 0's result stays.
+// A module's buffers (batch-norm statistics): each logical rank starts a step from the same ones,
+// and logical rank 0's result stays.
 #ifndef MUSTER_TRAINER_SRC_MODULE_BUFFERS_H_
 #define MUSTER_TRAINER_SRC_MODULE_BUFFERS_H_
 

@@ -18,7 +18,8 @@
 namespace muster::internal {
 namespace {
 
-/// "GenuineIntel 6 143": vendor, family and model tell machine classes apart; steppings and clock rates do not matter.
+/// "GenuineIntel 6 143": vendor, family and model tell machine classes apart; steppings and clock
+/// rates do not matter.
 std::string cpu_class() {
   std::ifstream info("/proc/cpuinfo");
   std::string vendor, family, model, line;
@@ -62,8 +63,9 @@ void prepare_numerics(int threads) {
     team = omp_get_num_threads();
   }
   if (team != threads) {
-    throw ConfigError("threads: expected a parallel region of " + std::to_string(threads) + ", found " +
-                      std::to_string(team) + "; check OMP_* variables and the limits on processes");
+    throw ConfigError("threads: expected a parallel region of " + std::to_string(threads) +
+                      ", found " + std::to_string(team) +
+                      "; check OMP_* variables and the limits on processes");
   }
 }
 

@@ -1,4 +1,5 @@
-// Compiled with -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math: the same bits for any cut and instruction set.
+// Compiled with -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math: the same bits for any cut
+// and instruction set.
 #include "optimizer_kernels.h"
 
 #include <cmath>
@@ -8,8 +9,8 @@
 
 namespace muster::internal {
 
-AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, double epsilon, double weight_decay,
-                           double gradient_scale, std::int64_t step) {
+AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, double epsilon,
+                           double weight_decay, double gradient_scale, std::int64_t step) {
   const auto t = static_cast<double>(step);
   AdamWFactors factors;
   factors.gradient_scale = static_cast<float>(gradient_scale);
@@ -24,11 +25,12 @@ AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, dou
   return factors;
 }
 
-// The update of Loshchilov and Hutter 2019, algorithm 2, with the bias corrections folded into two factors; one division
-// and one root an element, which is what bounds it.
+// The update of Loshchilov and Hutter 2019, algorithm 2, with the bias corrections folded into two
+// factors; one division and one root an element, which is what bounds it.
 MUSTER_TARGET_CLONES
-void adamw_update(float* __restrict parameter, const float* __restrict gradient, float* __restrict exp_avg,
-                  float* __restrict exp_avg_sq, std::int64_t numel, const AdamWFactors& factors) {
+void adamw_update(float* __restrict parameter, const float* __restrict gradient,
+                  float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t numel,
+                  const AdamWFactors& factors) {
   const AdamWFactors f = factors;
   for (std::int64_t i = 0; i < numel; ++i) {
     const float g = gradient[i] * f.gradient_scale;
@@ -42,8 +44,8 @@ void adamw_update(float* __restrict parameter, const float* __restrict gradient,
 }
 
 MUSTER_TARGET_CLONES
-static void sgd_plain(float* __restrict parameter, const float* __restrict gradient, std::int64_t numel,
-                      const SgdFactors& factors) {
+static void sgd_plain(float* __restrict parameter, const float* __restrict gradient,
+                      std::int64_t numel, const SgdFactors& factors) {
   const SgdFactors f = factors;
   for (std::int64_t i = 0; i < numel; ++i) {
     const float g = gradient[i] * f.gradient_scale + f.weight_decay * parameter[i];
@@ -53,7 +55,8 @@ static void sgd_plain(float* __restrict parameter, const float* __restrict gradi
 
 MUSTER_TARGET_CLONES
 static void sgd_momentum(float* __restrict parameter, const float* __restrict gradient,
-                         float* __restrict momentum_buffer, std::int64_t numel, const SgdFactors& factors) {
+                         float* __restrict momentum_buffer, std::int64_t numel,
+                         const SgdFactors& factors) {
   const SgdFactors f = factors;
   for (std::int64_t i = 0; i < numel; ++i) {
     const float g = gradient[i] * f.gradient_scale + f.weight_decay * parameter[i];
@@ -73,10 +76,11 @@ void sgd_update(float* parameter, const float* gradient, float* momentum_buffer,
   }
 }
 
-// Sixteen lanes, each a running sum over every sixteenth element, then a fixed tree over the lanes: wide enough for any
-// vector unit, and one order for all of them.
+// Sixteen lanes, each a running sum over every sixteenth element, then a fixed tree over the lanes:
+// wide enough for any vector unit, and one order for all of them.
 MUSTER_TARGET_CLONES
-void block_square_sums(const float* __restrict values, std::int64_t numel, double* __restrict sums) {
+void block_square_sums(const float* __restrict values, std::int64_t numel,
+                       double* __restrict sums) {
   constexpr int kLanes = 16;
   for (std::int64_t block = 0; block * kBlockNumel < numel; ++block) {
     const float* x = values + block * kBlockNumel;

@@ -1,4 +1,5 @@
-// Vector loops over flat float32 ranges. Their bits are part of the numerics version (base/version.h).
+// Vector loops over flat float32 ranges. Their bits are part of the numerics version
+// (base/version.h).
 #ifndef MUSTER_TRAINER_SRC_OPTIMIZER_KERNELS_H_
 #define MUSTER_TRAINER_SRC_OPTIMIZER_KERNELS_H_
 
@@ -12,18 +13,19 @@ struct AdamWFactors {
   float beta1 = 0, one_minus_beta1 = 0;
   float beta2 = 0, one_minus_beta2 = 0;
   float epsilon = 0;
-  float decay = 1;                   ///< 1 - learning_rate * weight_decay.
-  float step_size = 0;               ///< learning_rate / (1 - beta1^t).
-  float second_moment_scale = 1;     ///< 1 / sqrt(1 - beta2^t).
+  float decay = 1;                ///< 1 - learning_rate * weight_decay.
+  float step_size = 0;            ///< learning_rate / (1 - beta1^t).
+  float second_moment_scale = 1;  ///< 1 / sqrt(1 - beta2^t).
 };
 
 /// `step` counts from 1.
-AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, double epsilon, double weight_decay,
-                           double gradient_scale, std::int64_t step);
+AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, double epsilon,
+                           double weight_decay, double gradient_scale, std::int64_t step);
 
-/// All arrays hold `numel` elements and do not overlap. Any cut of a range into calls gives the same bits.
-void adamw_update(float* parameter, const float* gradient, float* exp_avg, float* exp_avg_sq, std::int64_t numel,
-                  const AdamWFactors& factors);
+/// All arrays hold `numel` elements and do not overlap. Any cut of a range into calls gives the
+/// same bits.
+void adamw_update(float* parameter, const float* gradient, float* exp_avg, float* exp_avg_sq,
+                  std::int64_t numel, const AdamWFactors& factors);
 
 struct SgdFactors {
   float gradient_scale = 1;
@@ -37,10 +39,12 @@ struct SgdFactors {
 void sgd_update(float* parameter, const float* gradient, float* momentum_buffer, std::int64_t numel,
                 const SgdFactors& factors);
 
-/// sums[i] = sum of squares of block i, in float64, in an order fixed by the block alone. `numel` is a multiple of kBlockNumel.
+/// sums[i] = sum of squares of block i, in float64, in an order fixed by the block alone. `numel`
+/// is a multiple of kBlockNumel.
 void block_square_sums(const float* values, std::int64_t numel, double* sums);
 
-/// Sum of `count` values by the fixed binary tree (split at the largest power of two below the count).
+/// Sum of `count` values by the fixed binary tree (split at the largest power of two below the
+/// count).
 double tree_sum(const double* values, std::int64_t count);
 
 }  // namespace muster::internal

@@ -34,8 +34,9 @@ void ProgressReport::step(const StepReport& report, std::int64_t total_steps, st
   const bool last = report.step == total_steps;
   if (control_ == nullptr) {
     if (last || report.step % log_every_ == 0) {
-      MUSTER_LOG(INFO) << "step " << report.step << "/" << total_steps << " epoch " << epoch << " loss " << report.loss
-                       << " (" << static_cast<std::int64_t>(samples_per_second_) << " samples/s)";
+      MUSTER_LOG(INFO) << "step " << report.step << "/" << total_steps << " epoch " << epoch
+                       << " loss " << report.loss << " ("
+                       << static_cast<std::int64_t>(samples_per_second_) << " samples/s)";
     }
     return;
   }

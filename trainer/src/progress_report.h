@@ -19,7 +19,8 @@ class ProgressReport {
 
   void resumed(std::int64_t step);
   /// Rate-limited to 20 messages a second; the first and the last step are always told.
-  void step(const StepReport& report, std::int64_t total_steps, std::int64_t epoch, Clock::time_point now);
+  void step(const StepReport& report, std::int64_t total_steps, std::int64_t epoch,
+            Clock::time_point now);
   void checkpoint(std::int64_t step, const std::string& path);
 
  private:

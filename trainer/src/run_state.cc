@@ -41,10 +41,12 @@ std::vector<std::string> differences(const Json& expected, const Json& found) {
   std::vector<std::string> lines;
   for (const auto& [name, value] : expected.items()) {
     const Json other = found.contains(name) ? found.at(name) : Json();
-    if (other != value) lines.push_back(name + ": expected " + value.dump() + ", found " + other.dump());
+    if (other != value)
+      lines.push_back(name + ": expected " + value.dump() + ", found " + other.dump());
   }
   for (const auto& [name, value] : found.items()) {
-    if (!expected.contains(name)) lines.push_back(name + ": expected nothing, found " + value.dump());
+    if (!expected.contains(name))
+      lines.push_back(name + ": expected nothing, found " + value.dump());
   }
   return lines;
 }

@@ -1,4 +1,5 @@
-// What a checkpoint says beside tensors: where the job is, what the job is, and under which circumstances it was written.
+// What a checkpoint says beside tensors: where the job is, what the job is, and under which
+// circumstances it was written.
 #ifndef MUSTER_TRAINER_SRC_RUN_STATE_H_
 #define MUSTER_TRAINER_SRC_RUN_STATE_H_
 
@@ -15,8 +16,8 @@ namespace muster::internal {
 struct JobProgress {
   std::int64_t step = 0;
   std::int64_t epoch = 0;
-  std::int64_t position = 0;      ///< Samples of this epoch's order that are done.
-  std::uint64_t ledger = 0;       ///< Hash of the ids of all samples so far, in order of steps.
+  std::int64_t position = 0;  ///< Samples of this epoch's order that are done.
+  std::uint64_t ledger = 0;   ///< Hash of the ids of all samples so far, in order of steps.
 
   Json to_json() const;
   /// Throws CheckpointError naming `origin`.
@@ -26,7 +27,8 @@ struct JobProgress {
 /// The options that define the computation, with their values.
 Json job_definition(const OptionSet& options);
 
-/// One line for each entry in which `found` differs from `expected`: "micro-batch: expected 32, found 64".
+/// One line for each entry in which `found` differs from `expected`: "micro-batch: expected 32,
+/// found 64".
 std::vector<std::string> differences(const Json& expected, const Json& found);
 
 }  // namespace muster::internal

@@ -29,7 +29,8 @@ void run_together(Communicator& communicator, const std::function<void()>& work)
   for (int rank = 0; rank < world_size; ++rank) {
     if (codes[rank] == 0) continue;
     if (rank == communicator.rank()) std::rethrow_exception(error);
-    throw FailedElsewhere(static_cast<ExitCode>(codes[rank]), "rank " + std::to_string(rank) + " could not go on");
+    throw FailedElsewhere(static_cast<ExitCode>(codes[rank]),
+                          "rank " + std::to_string(rank) + " could not go on");
   }
 }
 

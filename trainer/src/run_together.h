@@ -1,4 +1,5 @@
-// Work that every rank does alike and that may fail on any: all learn of a failure, and one speaks of it.
+// Work that every rank does alike and that may fail on any: all learn of a failure, and one speaks
+// of it.
 #ifndef MUSTER_TRAINER_SRC_RUN_TOGETHER_H_
 #define MUSTER_TRAINER_SRC_RUN_TOGETHER_H_
 
@@ -12,10 +13,12 @@ namespace muster::internal {
 /// Thrown where another rank speaks of the failure; carries that rank's exit code.
 class FailedElsewhere : public Error {
  public:
-  FailedElsewhere(ExitCode exit_code, const std::string& message) : Error(exit_code, "FailedElsewhere", message) {}
+  FailedElsewhere(ExitCode exit_code, const std::string& message)
+      : Error(exit_code, "FailedElsewhere", message) {}
 };
 
-/// Collective. Runs `work`, which calls no collective. The lowest rank on which it threw rethrows; all others throw FailedElsewhere.
+/// Collective. Runs `work`, which calls no collective. The lowest rank on which it threw rethrows;
+/// all others throw FailedElsewhere.
 void run_together(Communicator& communicator, const std::function<void()>& work);
 
 }  // namespace muster::internal

@@ -9,8 +9,8 @@
 
 namespace muster::internal {
 
-std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_t step, int logical_rank,
-                          std::int64_t micro_step) {
+std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_t step,
+                          int logical_rank, std::int64_t micro_step) {
   std::uint64_t hash = mix64(seed, static_cast<std::uint64_t>(purpose));
   hash = mix64(hash, static_cast<std::uint64_t>(step));
   hash = mix64(hash, static_cast<std::uint64_t>(logical_rank));

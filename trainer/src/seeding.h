@@ -7,10 +7,15 @@
 namespace muster::internal {
 
 /// What a stream is for; the numbers are part of the numerics version.
-enum class StreamPurpose : std::uint64_t { kModelInit = 1, kMicroStep = 2, kEvaluation = 3, kFinish = 4 };
+enum class StreamPurpose : std::uint64_t {
+  kModelInit = 1,
+  kMicroStep = 2,
+  kEvaluation = 3,
+  kFinish = 4
+};
 
-std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_t step = 0, int logical_rank = 0,
-                          std::int64_t micro_step = 0);
+std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_t step = 0,
+                          int logical_rank = 0, std::int64_t micro_step = 0);
 
 /// Seeds LibTorch's default CPU generator.
 void seed_default_generator(std::uint64_t seed);

@@ -8,10 +8,12 @@ namespace muster::internal {
 
 enum class StopReason { kNone = 0, kInterrupt = 1, kPreempt = 2 };
 
-/// From now on SIGINT and SIGTERM are requests, not ends; a second SIGINT ends the process as usual.
+/// From now on SIGINT and SIGTERM are requests, not ends; a second SIGINT ends the process as
+/// usual.
 void install_stop_signals();
 
-/// From signals or, where `control` is not null, from the launcher. Never blocks. Once set it stays.
+/// From signals or, where `control` is not null, from the launcher. Never blocks. Once set it
+/// stays.
 class StopRequest {
  public:
   explicit StopRequest(ControlChannel* control) : control_(control) {}

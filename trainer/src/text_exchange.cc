@@ -24,7 +24,8 @@ std::vector<std::string> gather_texts(Communicator& communicator, const std::str
   at::Tensor lengths = at::zeros({world_size}, at::TensorOptions(at::kLong));
   communicator.all_gather(lengths, length).wait();
   const std::int64_t* sizes = lengths.const_data_ptr<std::int64_t>();
-  const std::int64_t longest = std::max<std::int64_t>(1, *std::max_element(sizes, sizes + world_size));
+  const std::int64_t longest =
+      std::max<std::int64_t>(1, *std::max_element(sizes, sizes + world_size));
   at::Tensor all = at::zeros({world_size * longest}, at::TensorOptions(at::kByte));
   communicator.all_gather(all, to_bytes(text, longest)).wait();
   std::vector<std::string> texts;
@@ -44,7 +45,8 @@ std::string broadcast_text(Communicator& communicator, const std::string& text) 
   at::Tensor tensor = communicator.rank() == 0 ? to_bytes(text, bytes)
                                                : at::zeros({bytes}, at::TensorOptions(at::kByte));
   communicator.broadcast(tensor, 0).wait();
-  return std::string(static_cast<const char*>(tensor.const_data_ptr()), static_cast<std::size_t>(bytes));
+  return std::string(static_cast<const char*>(tensor.const_data_ptr()),
+                     static_cast<std::size_t>(bytes));
 }
 
 }  // namespace muster::internal

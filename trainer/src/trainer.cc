@@ -13,7 +13,9 @@ void Trainer::evaluate_batch(const Batch& batch, MetricSums& sums) {
   sums.add("loss", loss.mean.item<double>() * weight, weight);
 }
 
-bool Trainer::decays(const std::string&, const at::Tensor& parameter) const { return parameter.dim() >= 2; }
+bool Trainer::decays(const std::string&, const at::Tensor& parameter) const {
+  return parameter.dim() >= 2;
+}
 
 void Trainer::on_finished() {}
 

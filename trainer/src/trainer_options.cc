@@ -9,9 +9,11 @@ namespace muster {
 
 void TrainerOptions::bind(OptionSet& set) {
   set.group("Job");
-  set.add("logical-ranks", &logical_ranks, "Ranks the computation is defined over; world sizes 1 to this give the same bits");
+  set.add("logical-ranks", &logical_ranks,
+          "Ranks the computation is defined over; world sizes 1 to this give the same bits");
   set.add("accumulation-steps", &accumulation_steps, "Micro-batches a logical rank sums in a step");
-  set.add("micro-batch", &micro_batch, "Samples in a micro-batch; global batch = logical ranks x accumulation steps x this");
+  set.add("micro-batch", &micro_batch,
+          "Samples in a micro-batch; global batch = logical ranks x accumulation steps x this");
   set.add("epochs", &epochs, "Passes over the training data");
   set.add("steps", &steps, "Updates to make; 0: as many as --epochs has");
   set.add("seed", &seed, "Of initial weights, sample order, dropout");
@@ -22,8 +24,10 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("learning-rate", &learning_rate, "Base learning rate");
   set.add_choice("schedule", &schedule, {"constant", "cosine"}, "Learning rate over the steps");
   set.add("warmup-steps", &warmup_steps, "Steps in which the learning rate rises linearly");
-  set.add("min-learning-rate-factor", &min_learning_rate_factor, "Where the cosine ends, as a fraction of the base rate");
-  set.add("weight-decay", &weight_decay, "Decoupled for adamw, added to the gradient for sgd; not on biases and norms");
+  set.add("min-learning-rate-factor", &min_learning_rate_factor,
+          "Where the cosine ends, as a fraction of the base rate");
+  set.add("weight-decay", &weight_decay,
+          "Decoupled for adamw, added to the gradient for sgd; not on biases and norms");
   set.add("beta1", &beta1, "AdamW");
   set.add("beta2", &beta2, "AdamW");
   set.add("epsilon", &epsilon, "AdamW");
@@ -31,12 +35,15 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("nesterov", &nesterov, "SGD with Nesterov's momentum");
   set.add("clip-norm", &clip_norm, "Largest global gradient norm; 0: no clipping");
   set.group("Checkpoints");
-  set.add("checkpoint-dir", &checkpoint_dir, "Where checkpoints and metrics.jsonl go, and where a resume begins; empty: none");
+  set.add("checkpoint-dir", &checkpoint_dir,
+          "Where checkpoints and metrics.jsonl go, and where a resume begins; empty: none");
   set.add("checkpoint-every", &checkpoint_every, "Steps between checkpoints; 0: at the end only");
   set.add("keep-checkpoints", &keep_checkpoints, "Newest checkpoints to keep");
-  set.add("keep-every", &keep_every, "Also keep every checkpoint whose step is a multiple of this; 0: none");
+  set.add("keep-every", &keep_every,
+          "Also keep every checkpoint whose step is a multiple of this; 0: none");
   set.add("fresh", &fresh, "Start over; what is in --checkpoint-dir is moved aside, not deleted");
-  set.add("allow-other-numerics", &allow_other_numerics, "Resume although machine class or library versions differ (bits will too)");
+  set.add("allow-other-numerics", &allow_other_numerics,
+          "Resume although machine class or library versions differ (bits will too)");
   set.group("Evaluation and reports");
   set.add("eval-every", &eval_every, "Epochs between evaluations; 0: at the end only");
   set.add("eval-batch", &eval_batch, "Samples in an evaluation batch");
@@ -50,34 +57,49 @@ void TrainerOptions::bind(OptionSet& set) {
 
 namespace {
 
-constexpr std::array<std::string_view, 15> kCircumstances = {
-    "epochs",     "steps",    "checkpoint-dir", "checkpoint-every", "keep-checkpoints",     "keep-every",
-    "fresh",      "eval-every", "log-every",    "transport",        "allow-other-numerics", "timeout",
-    "bucket-mib", "prefetch", "data"};
+constexpr std::array<std::string_view, 15> kCircumstances = {"epochs",
+                                                             "steps",
+                                                             "checkpoint-dir",
+                                                             "checkpoint-every",
+                                                             "keep-checkpoints",
+                                                             "keep-every",
+                                                             "fresh",
+                                                             "eval-every",
+                                                             "log-every",
+                                                             "transport",
+                                                             "allow-other-numerics",
+                                                             "timeout",
+                                                             "bucket-mib",
+                                                             "prefetch",
+                                                             "data"};
 
 }  // namespace
 
 bool is_circumstance(const std::string& option_name) {
-  return std::find(kCircumstances.begin(), kCircumstances.end(), option_name) != kCircumstances.end();
+  return std::find(kCircumstances.begin(), kCircumstances.end(), option_name) !=
+         kCircumstances.end();
 }
 
 std::vector<std::string> TrainerOptions::validate() const {
   std::vector<std::string> problems;
   const auto require = [&](bool good, const char* flag, const char* expected, const auto& found) {
-    if (!good) problems.push_back(std::string(flag) + ": expected " + expected + ", found " + std::to_string(found));
+    if (!good)
+      problems.push_back(std::string(flag) + ": expected " + expected + ", found " +
+                         std::to_string(found));
   };
-  require(logical_ranks >= 1 && logical_ranks <= 65536, "--logical-ranks", "1 to 65536", logical_ranks);
+  require(logical_ranks >= 1 && logical_ranks <= 65536, "--logical-ranks", "1 to 65536",
+          logical_ranks);
   require(micro_batch >= 1, "--micro-batch", "1 or more", micro_batch);
   require(epochs >= 0, "--epochs", "0 or more", epochs);
   require(steps >= 0, "--steps", "0 or more", steps);
   require(threads >= 1 && threads <= 4096, "--threads", "1 to 4096", threads);
   require(learning_rate >= 0, "--learning-rate", "0 or more", learning_rate);
   require(warmup_steps >= 0, "--warmup-steps", "0 or more", warmup_steps);
-  require(min_learning_rate_factor >= 0 && min_learning_rate_factor <= 1, "--min-learning-rate-factor", "0 to 1",
-          min_learning_rate_factor);
+  require(min_learning_rate_factor >= 0 && min_learning_rate_factor <= 1,
+          "--min-learning-rate-factor", "0 to 1", min_learning_rate_factor);
   require(checkpoint_every >= 0, "--checkpoint-every", "0 or more", checkpoint_every);
-  require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every", "a --checkpoint-dir beside it",
-          checkpoint_every);
+  require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every",
+          "a --checkpoint-dir beside it", checkpoint_every);
   require(keep_checkpoints >= 1, "--keep-checkpoints", "1 or more", keep_checkpoints);
   require(keep_every >= 0, "--keep-every", "0 or more", keep_every);
   require(eval_every >= 0, "--eval-every", "0 or more", eval_every);

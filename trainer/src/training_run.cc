@@ -24,7 +24,8 @@
 namespace muster {
 namespace {
 
-/// Runs a piece of the user's code; what it throws (our own errors aside) becomes a UserError that says where it happened.
+/// Runs a piece of the user's code; what it throws (our own errors aside) becomes a UserError that
+/// says where it happened.
 template <typename F>
 auto call_user_code(const std::string& where, F&& code) -> decltype(code()) {
   try {
@@ -43,7 +44,8 @@ std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer, std::int64_t se
       internal::stream_seed(static_cast<std::uint64_t>(seed), internal::StreamPurpose::kModelInit));
   return call_user_code("build_model()", [&] {
     auto model = trainer.build_model();
-    if (model == nullptr) throw UserError("build_model(): expected a module, found nullptr; return the model");
+    if (model == nullptr)
+      throw UserError("build_model(): expected a module, found nullptr; return the model");
     model->train();
     return model;
   });
@@ -51,7 +53,8 @@ std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer, std::int64_t se
 
 std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run) {
   auto dataset = call_user_code("train_dataset()", [&] { return trainer.train_dataset(); });
-  if (dataset == nullptr) throw UserError("train_dataset(): expected a data set, found nullptr; return one");
+  if (dataset == nullptr)
+    throw UserError("train_dataset(): expected a data set, found nullptr; return one");
   const TrainerOptions& options = trainer.options;
   LoaderOptions loader;
   loader.logical_ranks = static_cast<int>(options.logical_ranks);
@@ -65,16 +68,20 @@ std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& ru
   return std::make_unique<DataLoader>(std::move(dataset), loader);
 }
 
-/// A hash of one micro-batch's sample ids, keyed by its place, so that the sum over all places does not depend on who had which.
+/// A hash of one micro-batch's sample ids, keyed by its place, so that the sum over all places does
+/// not depend on who had which.
 std::uint64_t ledger_of(const MicroBatch& micro) {
-  std::uint64_t hash = mix64(static_cast<std::uint64_t>(micro.logical_rank), static_cast<std::uint64_t>(micro.micro_step));
-  for (const std::int64_t id : micro.batch.sample_ids) hash = mix64(hash, static_cast<std::uint64_t>(id));
+  std::uint64_t hash = mix64(static_cast<std::uint64_t>(micro.logical_rank),
+                             static_cast<std::uint64_t>(micro.micro_step));
+  for (const std::int64_t id : micro.batch.sample_ids)
+    hash = mix64(hash, static_cast<std::uint64_t>(id));
   return hash;
 }
 
 }  // namespace
 
-TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set, ControlChannel* control)
+TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set,
+                         ControlChannel* control)
     : trainer_(trainer),
       world_(world),
       communicator_(world.communicator()),
@@ -85,8 +92,9 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
       stop_request_(control),
       progress_report_(control, world.env().rank, options_.log_every) {
   check_numerics();
-  const LogicalRange run = assign_logical_ranks(static_cast<int>(options_.logical_ranks), communicator_.world_size())
-      [static_cast<std::size_t>(communicator_.rank())];
+  const LogicalRange run = assign_logical_ranks(
+      static_cast<int>(options_.logical_ranks),
+      communicator_.world_size())[static_cast<std::size_t>(communicator_.rank())];
   internal::run_together(communicator_, [&] {
     model_ = build_model(trainer_, options_.seed);
     loader_ = make_loader(trainer_, run);
@@ -103,14 +111,16 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
 }
 
 void TrainingRun::check_numerics() {
-  const std::vector<std::string> all = internal::gather_texts(communicator_, Json{{"job", job_}, {"numerics", numerics_}}.dump());
+  const std::vector<std::string> all =
+      internal::gather_texts(communicator_, Json{{"job", job_}, {"numerics", numerics_}}.dump());
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;
     const Json first = parse_json(all[0], "rank 0");
     const Json other = parse_json(all[rank], "rank " + std::to_string(rank));
     std::string text;
     for (const char* part : {"job", "numerics"}) {
-      for (const std::string& line : internal::differences(first.at(part), other.at(part))) text += "; " + line;
+      for (const std::string& line : internal::differences(first.at(part), other.at(part)))
+        text += "; " + line;
     }
     throw Mismatch("rank " + std::to_string(rank) + " differs from rank 0" + text +
                    "; give every rank the same options, machine class and libraries");
@@ -125,19 +135,22 @@ void TrainingRun::restore() {
                    [this](std::int64_t step, const std::filesystem::path& path) {
                      progress_report_.checkpoint(step, path.string());
                    });
-    const auto state = saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
-      check_resumable(run_state, origin);
-    });
+    const auto state =
+        saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
+          check_resumable(run_state, origin);
+        });
     if (state) {
       progress_ = internal::JobProgress::from_json(state->at("progress"), options_.checkpoint_dir);
       engine_->set_step(progress_.step);
       loader_->restore({progress_.epoch, progress_.position});
       if (world_.env().rank == 0) {
-        MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from " << options_.checkpoint_dir;
+        MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from "
+                         << options_.checkpoint_dir;
       }
     }
     if (world_.env().rank == 0) {
-      metrics_log_.emplace(std::filesystem::path(options_.checkpoint_dir) / "metrics.jsonl", progress_.step);
+      metrics_log_.emplace(std::filesystem::path(options_.checkpoint_dir) / "metrics.jsonl",
+                           progress_.step);
     }
   }
   trainer_.step_ = progress_.step;
@@ -151,11 +164,14 @@ void TrainingRun::check_resumable(const Json& run_state, const std::string& orig
     if (lines.empty()) return;
     std::string text;
     for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
-    throw ConfigError(origin + ": the checkpoint was written by a run with another " + part + ": " + text + "; " + advice);
+    throw ConfigError(origin + ": the checkpoint was written by a run with another " + part + ": " +
+                      text + "; " + advice);
   };
   refuse("job", job_, "give the same options, another --checkpoint-dir, or --fresh to start over");
   if (!options_.allow_other_numerics) {
-    refuse("numerics", numerics_, "the bits would differ: resume on the same class of machine, or pass --allow-other-numerics");
+    refuse("numerics", numerics_,
+           "the bits would differ: resume on the same class of machine, or pass "
+           "--allow-other-numerics");
   }
 }
 
@@ -178,8 +194,8 @@ RunOutcome TrainingRun::run() {
   if (stop == internal::StopReason::kPreempt) return RunOutcome::kPreempted;
   if (world_.env().rank == 0) {
     model_->eval();
-    internal::seed_default_generator(
-        internal::stream_seed(static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kFinish));
+    internal::seed_default_generator(internal::stream_seed(
+        static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kFinish));
     call_user_code("on_finished()", [&] { trainer_.on_finished(); });
   }
   return RunOutcome::kFinished;
@@ -190,7 +206,8 @@ StepReport TrainingRun::train_step() {
   local_ledger_ = 0;
   for (const MicroStep& micro : engine_->micro_steps()) {
     const MicroBatch micro_batch = loader_->next();
-    MUSTER_CHECK(micro_batch.logical_rank == micro.logical_rank && micro_batch.micro_step == micro.micro_step);
+    MUSTER_CHECK(micro_batch.logical_rank == micro.logical_rank &&
+                 micro_batch.micro_step == micro.micro_step);
     local_ledger_ += ledger_of(micro_batch);
     engine_->begin_micro_step(micro);
     if (micro_batch.batch.size() == 0) continue;
@@ -206,8 +223,8 @@ StepReport TrainingRun::train_step() {
 }
 
 Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
-  const std::string where = "compute_loss() at step " + std::to_string(progress_.step + 1) + ", logical rank " +
-                            std::to_string(micro_batch.logical_rank);
+  const std::string where = "compute_loss() at step " + std::to_string(progress_.step + 1) +
+                            ", logical rank " + std::to_string(micro_batch.logical_rank);
   Loss loss = call_user_code(where, [&] { return trainer_.compute_loss(micro_batch.batch); });
   if (!loss.mean.defined()) throw UserError(where + ": expected a loss, found an undefined tensor");
   if (loss.weight == 0) loss.weight = static_cast<double>(micro_batch.batch.size());
@@ -232,7 +249,8 @@ TrainingRun::Agreement TrainingRun::agree() {
 }
 
 void TrainingRun::log_step(const StepReport& report) {
-  progress_report_.step(report, total_steps_, progress_.epoch, internal::ProgressReport::Clock::now());
+  progress_report_.step(report, total_steps_, progress_.epoch,
+                        internal::ProgressReport::Clock::now());
   if (!metrics_log_) return;
   metrics_log_->append({{"step", report.step},
                         {"epoch", progress_.epoch},
@@ -253,8 +271,8 @@ bool TrainingRun::evaluation_due() const {
 void TrainingRun::evaluate() {
   model_->eval();
   const MetricSums sums = call_user_code("evaluate_batch()", [&] {
-    return internal::evaluate(trainer_, *test_dataset_, communicator_, static_cast<int>(options_.logical_ranks),
-                              options_.eval_batch);
+    return internal::evaluate(trainer_, *test_dataset_, communicator_,
+                              static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
   model_->train();
   if (world_.env().rank != 0) return;
@@ -287,7 +305,8 @@ Json TrainingRun::run_state() const {
             {"muster", kVersion}}}};
 }
 
-RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set, ControlChannel* control) {
+RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set,
+                        ControlChannel* control) {
   return TrainingRun(trainer, world, option_set, control).run();
 }
 

@@ -31,7 +31,8 @@ std::vector<double> TreeVector::all_reduce(Communicator& communicator, const Red
   std::vector<at::Tensor> partials;
   for (int i = 0; i < plan_.partials; ++i) {
     partials.push_back(at::from_blob(slots_[static_cast<std::size_t>(i)].data(),
-                                     {static_cast<std::int64_t>(width_)}, at::TensorOptions(at::kDouble)));
+                                     {static_cast<std::int64_t>(width_)},
+                                     at::TensorOptions(at::kDouble)));
   }
   communicator.canonical_all_reduce(partials, tree).wait();
   return slots_.front();

@@ -15,7 +15,8 @@ class TreeVector {
   TreeVector(int logical_ranks, LogicalRange run, std::size_t width);
   /// The next logical rank's vector; the run's logical ranks in order.
   void add_leaf(std::span<const double> values);
-  /// Collective. After the last leaf: the sum over all logical ranks, the same bits everywhere. Blocks.
+  /// Collective. After the last leaf: the sum over all logical ranks, the same bits everywhere.
+  /// Blocks.
   std::vector<double> all_reduce(Communicator& communicator, const ReductionTree& tree);
   /// Ready for the first leaf again.
   void reset() { next_leaf_ = 0; }

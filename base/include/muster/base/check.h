@@ -43,16 +43,16 @@ inline constexpr bool kComparesByValue =
     !std::is_same_v<T, wchar_t> && !std::is_same_v<T, char8_t> && !std::is_same_v<T, char16_t> &&
     !std::is_same_v<T, char32_t>;
 
-#define MUSTER_DEFINE_COMPARISON(Name, op, by_value)                \
-  struct Name {                                                     \
-    template <typename A, typename B>                               \
-    bool operator()(const A& a, const B& b) const {                 \
-      if constexpr (kComparesByValue<A> && kComparesByValue<B>) {   \
-        return std::by_value(a, b);                                 \
-      } else {                                                      \
-        return a op b;                                              \
-      }                                                             \
-    }                                                               \
+#define MUSTER_DEFINE_COMPARISON(Name, op, by_value)              \
+  struct Name {                                                   \
+    template <typename A, typename B>                             \
+    bool operator()(const A& a, const B& b) const {               \
+      if constexpr (kComparesByValue<A> && kComparesByValue<B>) { \
+        return std::by_value(a, b);                               \
+      } else {                                                    \
+        return a op b;                                            \
+      }                                                           \
+    }                                                             \
   }
 
 MUSTER_DEFINE_COMPARISON(Equal, ==, cmp_equal);
@@ -75,15 +75,16 @@ std::optional<std::string> failed_comparison(const char* text, const A& a, const
 
 }  // namespace muster::internal
 
-// `while` because `if` would take the `else` that follows the macro; the body throws, so it runs once.
+// `while` because `if` would take the `else` that follows the macro; the body throws, so it runs
+// once.
 #define MUSTER_CHECK(condition) \
   while (!(condition)) ::muster::internal::CheckFailure(__FILE__, __LINE__, #condition)
 
 // Each operand is evaluated once.
-#define MUSTER_CHECK_OP_(Comparison, op, a, b)                                          \
-  while (const auto muster_failed_ =                                                    \
-             ::muster::internal::failed_comparison<::muster::internal::Comparison>(     \
-                 #a " " #op " " #b, (a), (b)))                                          \
+#define MUSTER_CHECK_OP_(Comparison, op, a, b)                                      \
+  while (const auto muster_failed_ =                                                \
+             ::muster::internal::failed_comparison<::muster::internal::Comparison>( \
+                 #a " " #op " " #b, (a), (b)))                                      \
   ::muster::internal::CheckFailure(__FILE__, __LINE__, *muster_failed_)
 
 #define MUSTER_CHECK_EQ(a, b) MUSTER_CHECK_OP_(Equal, ==, a, b)

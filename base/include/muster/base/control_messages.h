@@ -1,4 +1,5 @@
-// What the launcher and its ranks say to each other: one JSON object a packet over a SOCK_SEQPACKET socket pair.
+// What the launcher and its ranks say to each other: one JSON object a packet over a SOCK_SEQPACKET
+// socket pair.
 #ifndef MUSTER_BASE_CONTROL_MESSAGES_H_
 #define MUSTER_BASE_CONTROL_MESSAGES_H_
 
@@ -30,7 +31,8 @@ struct CheckpointDone {
   std::int64_t step = 0;
   std::string path;
 };
-/// The last word of a rank that gives up; `exit_code` is the one it leaves with. `message` travels up to 8 KiB.
+/// The last word of a rank that gives up; `exit_code` is the one it leaves with. `message` travels
+/// up to 8 KiB.
 struct Failure {
   int exit_code = 0;
   std::string kind;
@@ -47,10 +49,10 @@ struct Stop {
   std::int64_t grace_ms = 0;
 };
 
-using ControlMessage =
-    std::variant<Hello, Resumed, Progress, CheckpointDone, Failure, Done, Stop>;
+using ControlMessage = std::variant<Hello, Resumed, Progress, CheckpointDone, Failure, Done, Stop>;
 
-/// JSON on one line. A byte that is not UTF-8 becomes U+FFFD; a number that is not finite comes back as NaN.
+/// JSON on one line. A byte that is not UTF-8 becomes U+FFFD; a number that is not finite comes
+/// back as NaN.
 std::string encode_control_message(const ControlMessage& message);
 /// Throws DataError when the text is no message.
 ControlMessage decode_control_message(const std::string& text);
@@ -68,10 +70,12 @@ class ControlChannel {
   /// Two connected ends: raw descriptors, close-on-exec set.
   static std::pair<int, int> make_pair();
 
-  /// Blocks while the peer's buffer is full, at most a second. False when the peer is gone or does not read. Never SIGPIPE.
+  /// Blocks while the peer's buffer is full, at most a second. False when the peer is gone or does
+  /// not read. Never SIGPIPE.
   bool send(const ControlMessage& message);
-  /// The next message, or nothing when none waits or the peer is gone (then peer_gone() is true, and all it
-  /// sent has been received). Never blocks. Throws DataError when the packet is no message; it is then dropped.
+  /// The next message, or nothing when none waits or the peer is gone (then peer_gone() is true,
+  /// and all it sent has been received). Never blocks. Throws DataError when the packet is no
+  /// message; it is then dropped.
   std::optional<ControlMessage> receive();
   bool peer_gone() const { return peer_gone_; }
   int fd() const { return fd_; }

@@ -1,4 +1,5 @@
-// Element types as they are named in files and messages. The numbers are written to disk and never change.
+// Element types as they are named in files and messages. The numbers are written to disk and never
+// change.
 #ifndef MUSTER_BASE_DTYPE_H_
 #define MUSTER_BASE_DTYPE_H_
 

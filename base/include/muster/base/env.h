@@ -1,4 +1,5 @@
-// The outside world behind one interface (files, directories, the clock), so that tests can make any call fail.
+// The outside world behind one interface (files, directories, the clock), so that tests can make
+// any call fail.
 #ifndef MUSTER_BASE_ENV_H_
 #define MUSTER_BASE_ENV_H_
 
@@ -13,7 +14,8 @@
 
 namespace muster {
 
-/// A failed system call: errno and the path, so that callers can turn it into their own kind of error.
+/// A failed system call: errno and the path, so that callers can turn it into their own kind of
+/// error.
 class FileError : public std::exception {
  public:
   FileError(std::string operation, std::filesystem::path path, int errno_value);
@@ -71,8 +73,8 @@ class Env {
   // Made of the calls above.
   /// The whole file, also where its size is not known beforehand (/proc).
   std::string read_text(const std::filesystem::path& path);
-  /// Temporary file, sync, rename, sync of the directory: readers see the old text or the new, never less.
-  /// The temporary file is removed when a step fails.
+  /// Temporary file, sync, rename, sync of the directory: readers see the old text or the new,
+  /// never less. The temporary file is removed when a step fails.
   void write_text_atomically(const std::filesystem::path& path, const std::string& text);
 };
 

@@ -1,4 +1,5 @@
-// Errors named by who can act on them; each kind has a documented exit code (docs/failure_model.md).
+// Errors named by who can act on them; each kind has a documented exit code
+// (docs/failure_model.md).
 #ifndef MUSTER_BASE_ERROR_H_
 #define MUSTER_BASE_ERROR_H_
 
@@ -10,9 +11,10 @@ namespace muster {
 /// Process exit codes. They are the launcher's input and never change meaning.
 enum class ExitCode : int {
   kSuccess = 0,
-  kUserError = 1,         ///< The user's own code threw.
-  kConfigError = 64,      ///< An option, flag or named path is wrong: the caller of the program can act.
-  kDataError = 65,        ///< A data set is damaged: its owner can act.
+  kUserError = 1,  ///< The user's own code threw.
+  kConfigError =
+      64,           ///< An option, flag or named path is wrong: the caller of the program can act.
+  kDataError = 65,  ///< A data set is damaged: its owner can act.
   kInternalError = 70,    ///< Muster is wrong: its developers can act.
   kCheckpointError = 74,  ///< A checkpoint cannot be written or read: the storage's owner can act.
   kPeerLost = 75,         ///< Another rank died or fell silent: start again.
@@ -21,7 +23,8 @@ enum class ExitCode : int {
   kInterrupted = 130,     ///< Ctrl-C was honoured and the state saved.
 };
 
-/// Base of every error Muster throws. `what()` says what was expected, what was found and what to do.
+/// Base of every error Muster throws. `what()` says what was expected, what was found and what to
+/// do.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode exit_code, const char* kind, const std::string& message)
@@ -36,9 +39,9 @@ class Error : public std::runtime_error {
   const char* kind_;  // a string literal
 };
 
-#define MUSTER_DEFINE_ERROR(Name, code)                                              \
-  class Name : public Error {                                                        \
-   public:                                                                           \
+#define MUSTER_DEFINE_ERROR(Name, code)                                                  \
+  class Name : public Error {                                                            \
+   public:                                                                               \
     explicit Name(const std::string& message) : Error(ExitCode::code, #Name, message) {} \
   }
 

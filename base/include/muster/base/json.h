@@ -13,11 +13,12 @@ namespace muster {
 
 using Json = nlohmann::ordered_json;
 
-/// Parses `text`. Throws DataError naming `origin` (a path or "message from rank 3") and the line and column where it broke.
+/// Parses `text`. Throws DataError naming `origin` (a path or "message from rank 3") and the line
+/// and column where it broke.
 Json parse_json(std::string_view text, const std::string& origin);
 
-/// `object[key]` as T. Throws DataError naming `origin`, the key and what was found: no such field, another type,
-/// or for an integer T a fraction or a number that T cannot hold.
+/// `object[key]` as T. Throws DataError naming `origin`, the key and what was found: no such field,
+/// another type, or for an integer T a fraction or a number that T cannot hold.
 template <typename T>
 T json_field(const Json& object, const char* key, const std::string& origin);
 
@@ -41,7 +42,8 @@ T json_field(const Json& object, const char* key, const std::string& origin) {
   const Json& value = object.at(key);
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
     if (!internal::holds_integer<T>(value)) {
-      internal::throw_json_field(key, origin, value.dump(-1, ' ', true, Json::error_handler_t::replace));
+      internal::throw_json_field(key, origin,
+                                 value.dump(-1, ' ', true, Json::error_handler_t::replace));
     }
   }
   try {

@@ -1,4 +1,5 @@
-// Logging to standard error with rank and generation. glog does the work, in log.cc alone, since LibTorch defines its macros too.
+// Logging to standard error with rank and generation. glog does the work, in log.cc alone, since
+// LibTorch defines its macros too.
 #ifndef MUSTER_BASE_LOG_H_
 #define MUSTER_BASE_LOG_H_
 

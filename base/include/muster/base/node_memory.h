@@ -1,4 +1,5 @@
-// The memory that all ranks of a node map: a control page (generation, who is alive) and the symmetric region.
+// The memory that all ranks of a node map: a control page (generation, who is alive) and the
+// symmetric region.
 #ifndef MUSTER_BASE_NODE_MEMORY_H_
 #define MUSTER_BASE_NODE_MEMORY_H_
 
@@ -21,11 +22,12 @@ enum class RankState : std::uint32_t {
 
 /// A rank's entry in the control page.
 struct alignas(64) RankSlot {
-  pthread_mutex_t alive;  ///< Robust, process-shared, held for life: its owner's death is EOWNERDEAD within milliseconds.
+  pthread_mutex_t alive;  ///< Robust, process-shared, held for life: its owner's death is
+                          ///< EOWNERDEAD within milliseconds.
   std::atomic<std::uint32_t> state;
   std::atomic<std::int32_t> pid;
   std::atomic<std::uint64_t> sequence;  ///< Of the rank's latest operation.
-  char operation[32];                   ///< Its name; for messages only, so a torn read does no harm.
+  char operation[32];  ///< Its name; for messages only, so a torn read does no harm.
 };
 
 /// First bytes of the node memory.
@@ -33,23 +35,26 @@ struct NodeControl {
   std::uint64_t magic;
   std::uint32_t version;
   std::uint32_t local_world_size;
-  /// Futex word. Differs from the generation the ranks were started with once the launcher saw a death.
+  /// Futex word. Differs from the generation the ranks were started with once the launcher saw a
+  /// death.
   std::atomic<std::uint32_t> generation;
   RankSlot slots[kMaxLocalRanks];
 };
 
-/// One generation's memory on one node: a sealed, sparse memfd. It vanishes with the last process that has it open.
-/// The creator (launcher, or the first local rank under mpirun) passes fd() on; ranks attach().
+/// One generation's memory on one node: a sealed, sparse memfd. It vanishes with the last process
+/// that has it open. The creator (launcher, or the first local rank under mpirun) passes fd() on;
+/// ranks attach().
 class NodeMemory {
  public:
-  static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1} << 40;  // sparse: costs nothing until touched
+  static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1}
+                                                  << 40;  // sparse: costs nothing until touched
   /// Where the symmetric region begins; aligned to 64 KiB, the largest page size.
   static std::uint64_t symmetric_offset_bytes();
 
   /// Throws InternalError naming the system call that failed.
   static std::unique_ptr<NodeMemory> create(int local_world_size, std::uint32_t generation);
-  /// Checks seals, size, magic and version; throws ConfigError when `fd` is not such a memory. Takes ownership of `fd`
-  /// when it returns, and leaves it alone when it throws.
+  /// Checks seals, size, magic and version; throws ConfigError when `fd` is not such a memory.
+  /// Takes ownership of `fd` when it returns, and leaves it alone when it throws.
   static std::unique_ptr<NodeMemory> attach(int fd, std::uint32_t generation);
   /// Leaves, when this process joined: from the thread that did.
   ~NodeMemory();
@@ -60,18 +65,19 @@ class NodeMemory {
   NodeControl& control() { return *control_; }
   std::uint32_t generation() const { return generation_; }
 
-  /// Maps `bytes` at `offset_bytes` (page-aligned, within the capacity), shared, zero at first touch.
-  /// Unmapped by the destructor. Throws InternalError.
+  /// Maps `bytes` at `offset_bytes` (page-aligned, within the capacity), shared, zero at first
+  /// touch. Unmapped by the destructor. Throws InternalError.
   std::byte* map(std::uint64_t offset_bytes, std::uint64_t bytes);
 
-  /// Takes this rank's `alive` mutex and sets kAlive. From a thread that lives as long as the process: main.
-  /// Throws InternalError when another process has or had the rank in this generation.
+  /// Takes this rank's `alive` mutex and sets kAlive. From a thread that lives as long as the
+  /// process: main. Throws InternalError when another process has or had the rank in this
+  /// generation.
   void join(int local_rank);
   /// Sets kLeft and gives the mutex back. From the thread that joined.
   void leave(int local_rank);
 
-  /// Cheap (an atomic load, then a trylock): true when the peer died, left, or the generation moved.
-  /// A peer that has not joined yet is not lost.
+  /// Cheap (an atomic load, then a trylock): true when the peer died, left, or the generation
+  /// moved. A peer that has not joined yet is not lost.
   bool peer_is_lost(int local_rank);
   bool generation_moved() const;
   /// Launcher: tells every waiter that this generation is over.
@@ -90,8 +96,10 @@ class NodeMemory {
   std::unique_ptr<Mapping> mappings_;
 };
 
-/// Sleeps until `word` differs from `seen`, a wake comes or `timeout_us` passes. Works across processes.
-void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_us);
+/// Sleeps until `word` differs from `seen`, a wake comes or `timeout_us` passes. Works across
+/// processes.
+void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
+                std::int64_t timeout_us);
 /// Wakes every process that waits on `word`.
 void futex_wake_all(const std::atomic<std::uint32_t>& word);
 

@@ -1,4 +1,5 @@
-// Options: fields of plain structs <-> command-line flags <-> a --config file <-> the printed, reloadable form.
+// Options: fields of plain structs <-> command-line flags <-> a --config file <-> the printed,
+// reloadable form.
 #ifndef MUSTER_BASE_OPTIONS_H_
 #define MUSTER_BASE_OPTIONS_H_
 
@@ -11,9 +12,10 @@
 
 namespace muster {
 
-/// A program's options. Each is bound to a variable that holds its default before parse() and its value after.
-/// Flags are written --name VALUE or --name=VALUE; a bool is --name or --name=false. `--config FILE` reads a JSON
-/// object of the same names first; flags win over the file. What is given twice has its last value. `--help` and
+/// A program's options. Each is bound to a variable that holds its default before parse() and its
+/// value after. Flags are written --name VALUE or --name=VALUE; a bool is --name or --name=false.
+/// `--config FILE` reads a JSON object of the same names first; flags win over the file. What is
+/// given twice has its last value. `--help` and
 /// `--config` belong to every set.
 class OptionSet {
  public:
@@ -23,8 +25,8 @@ class OptionSet {
 
   /// Begins a titled group in the help text.
   void group(const std::string& title);
-  /// Binds `--name`. `name` is lower case with dashes, two characters or more. `target` must outlive this set.
-  /// Throws InternalError when the name is taken or not so made.
+  /// Binds `--name`. `name` is lower case with dashes, two characters or more. `target` must
+  /// outlive this set. Throws InternalError when the name is taken or not so made.
   void add(const std::string& name, Target target, const std::string& help);
   /// A text option that must be one of `choices`.
   void add_choice(const std::string& name, std::string* target, std::vector<std::string> choices,
@@ -32,7 +34,8 @@ class OptionSet {
 
   enum class Outcome { kRun, kHelp };
   /// Sets the variables. kHelp when --help was given: print help() and leave with 0.
-  /// Throws ConfigError: unknown flag (with the nearest name), missing or malformed value, unreadable or wrong config file.
+  /// Throws ConfigError: unknown flag (with the nearest name), missing or malformed value,
+  /// unreadable or wrong config file.
   Outcome parse(int argc, const char* const* argv);
 
   std::string help() const;
@@ -57,7 +60,8 @@ class OptionSet {
   [[noreturn]] void throw_unknown(const std::string& argument) const;
   void apply_config_file(const std::string& path);
   void set_from_text(Option& option, const std::string& text, const std::string& origin);
-  void check_choice(const Option& option, const std::string& value, const std::string& origin) const;
+  void check_choice(const Option& option, const std::string& value,
+                    const std::string& origin) const;
 
   std::string program_;
   std::string description_;

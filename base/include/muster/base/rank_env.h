@@ -17,7 +17,8 @@ enum class LaunchedBy {
   kMpi,     ///< Open MPI's `mpirun`, or Slurm through it.
 };
 
-/// A rank's place in the world. The launcher writes it with to_environment(), the rank reads it back.
+/// A rank's place in the world. The launcher writes it with to_environment(), the rank reads it
+/// back.
 struct RankEnv {
   LaunchedBy launched_by = LaunchedBy::kNobody;
   int rank = 0;
@@ -32,8 +33,8 @@ struct RankEnv {
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
   /// Reads MUSTER_* (see to_environment), else OMPI_COMM_WORLD_*, else a world of one.
-  /// Throws ConfigError when a variable is no number, rank or world size is missing beside the other, or the numbers
-  /// contradict each other.
+  /// Throws ConfigError when a variable is no number, rank or world size is missing beside the
+  /// other, or the numbers contradict each other.
   static RankEnv from_environment(const Lookup& lookup);
   /// The same, from this process's own environment.
   static RankEnv from_environment();

@@ -1,4 +1,5 @@
-// One function compiled for several instruction sets and picked at load time. With -ffp-contract=off all of them give the same bits.
+// One function compiled for several instruction sets and picked at load time. With
+// -ffp-contract=off all of them give the same bits.
 #ifndef MUSTER_BASE_TARGET_CLONES_H_
 #define MUSTER_BASE_TARGET_CLONES_H_
 

@@ -1,4 +1,5 @@
-// Data-parallel training of any torch::nn::Module for people who own their loop; Trainer stands on it.
+// Data-parallel training of any torch::nn::Module for people who own their loop; Trainer stands on
+// it.
 #ifndef MUSTER_TRAINER_ENGINE_H_
 #define MUSTER_TRAINER_ENGINE_H_
 
@@ -21,10 +22,10 @@ namespace muster {
 
 /// What a finished step says; the same bits on every rank.
 struct StepReport {
-  std::int64_t step = 0;      ///< Updates made so far.
-  double loss = 0;            ///< Mean over the global batch's weight.
-  double weight = 0;          ///< Samples (or tokens) in the global batch.
-  double gradient_norm = 0;   ///< L2, of the mean gradient, before clipping.
+  std::int64_t step = 0;     ///< Updates made so far.
+  double loss = 0;           ///< Mean over the global batch's weight.
+  double weight = 0;         ///< Samples (or tokens) in the global batch.
+  double gradient_norm = 0;  ///< L2, of the mean gradient, before clipping.
   double learning_rate = 0;
 };
 
@@ -42,21 +43,23 @@ struct StateTensor {
   at::Tensor flat;
 };
 
-/// Owns the flat parameters, gradient buckets and optimizer state of one module (ZeRO stage 0: each rank holds all of them).
-/// A step is
+/// Owns the flat parameters, gradient buckets and optimizer state of one module (ZeRO stage 0: each
+/// rank holds all of them). A step is
 ///     engine.begin_step();
 ///     for (const MicroStep& micro : engine.micro_steps()) {
 ///       engine.begin_micro_step(micro);
 ///       engine.backward(loss, weight);          // not called for an empty micro-batch
 ///     }
 ///     StepReport report = engine.finish_step(learning_rate);
-/// Parameters after it depend on data, seed, options and the number of logical ranks, never on the world size.
-/// One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through; after one the engine is of no more use.
+/// Parameters after it depend on data, seed, options and the number of logical ranks, never on the
+/// world size. One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through;
+/// after one the engine is of no more use.
 class Engine {
  public:
-  /// Collective. Moves the module's trainable parameters (float32, CPU) into flat storage, in place: handles the caller has
-  /// stay valid. All ranks start from rank 0's values. `module` and `communicator` must outlive the engine.
-  /// Throws ConfigError for a parameter of another dtype or device, or options that do not fit the world size.
+  /// Collective. Moves the module's trainable parameters (float32, CPU) into flat storage, in
+  /// place: handles the caller has stay valid. All ranks start from rank 0's values. `module` and
+  /// `communicator` must outlive the engine. Throws ConfigError for a parameter of another dtype or
+  /// device, or options that do not fit the world size.
   Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -68,10 +71,12 @@ class Engine {
   const std::vector<MicroStep>& micro_steps() const;
 
   void begin_step();
-  /// Seeds LibTorch's generator from (seed, step, logical rank, micro-step) and gives the logical rank its own buffers.
+  /// Seeds LibTorch's generator from (seed, step, logical rank, micro-step) and gives the logical
+  /// rank its own buffers.
   void begin_micro_step(const MicroStep& micro);
-  /// Runs the backward pass. `loss` is a scalar: the mean over this micro-batch; `weight` the number of samples
-  /// (or tokens) it is a mean over, > 0. Gradients are summed with these weights and divided by their total over the global batch.
+  /// Runs the backward pass. `loss` is a scalar: the mean over this micro-batch; `weight` the
+  /// number of samples (or tokens) it is a mean over, > 0. Gradients are summed with these weights
+  /// and divided by their total over the global batch.
   void backward(const at::Tensor& loss, double weight);
   /// Collective. Reduces in tree order, clips, updates.
   /// Throws UserError when no micro-batch of the global batch had a backward().
@@ -81,7 +86,8 @@ class Engine {
   std::int64_t step() const;
   void set_step(std::int64_t step);
 
-  /// Everything a checkpoint must hold: parameters, optimizer state, buffers, frozen parameters. Writing into the tensors restores them.
+  /// Everything a checkpoint must hold: parameters, optimizer state, buffers, frozen parameters.
+  /// Writing into the tensors restores them.
   std::vector<StateTensor> state();
 
   Communicator& communicator();

@@ -21,8 +21,8 @@ enum class OptimizerKind {
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;
   double weight_decay = 0.0;
-  double beta1 = 0.9;   ///< AdamW.
-  double beta2 = 0.999; ///< AdamW.
+  double beta1 = 0.9;     ///< AdamW.
+  double beta2 = 0.999;   ///< AdamW.
   double epsilon = 1e-8;  ///< AdamW.
   double momentum = 0.9;  ///< SGD.
   bool nesterov = false;  ///< SGD.
@@ -38,7 +38,8 @@ struct EngineOptions {
   OptimizerOptions optimizer;
   double clip_norm = 0.0;        ///< Largest global gradient norm; 0 turns clipping off.
   std::int64_t bucket_mib = 16;  ///< Gradients reduced in one collective. Never changes bits.
-  /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases and norms (dim >= 2).
+  /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases
+  /// and norms (dim >= 2).
   std::function<bool(const std::string& name, const at::Tensor& parameter)> decays;
 
   std::vector<std::string> validate() const;

@@ -8,7 +8,8 @@ namespace muster {
 
 enum class ScheduleKind {
   kConstant,
-  kCosine,  ///< Half a cosine from the base rate down to min_factor of it (Loshchilov and Hutter 2017, without restarts).
+  kCosine,  ///< Half a cosine from the base rate down to min_factor of it (Loshchilov and Hutter
+            ///< 2017, without restarts).
 };
 
 struct Schedule {

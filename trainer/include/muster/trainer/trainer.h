@@ -1,4 +1,5 @@
-// Subclass Trainer, say what the model, the data and the loss are, and it trains on any number of ranks.
+// Subclass Trainer, say what the model, the data and the loss are, and it trains on any number of
+// ranks.
 #ifndef MUSTER_TRAINER_TRAINER_H_
 #define MUSTER_TRAINER_TRAINER_H_
 
@@ -25,24 +26,29 @@ class World;
 
 /// The loss of one micro-batch: a scalar mean, and what it is a mean over.
 struct Loss {
-  Loss(at::Tensor mean_loss) : mean(std::move(mean_loss)) {}  // NOLINT: a plain tensor is a loss over samples
-  Loss(at::Tensor mean_loss, double mean_weight) : mean(std::move(mean_loss)), weight(mean_weight) {}
+  Loss(at::Tensor mean_loss)
+      : mean(std::move(mean_loss)) {}  // NOLINT: a plain tensor is a loss over samples
+  Loss(at::Tensor mean_loss, double mean_weight)
+      : mean(std::move(mean_loss)), weight(mean_weight) {}
 
   at::Tensor mean;    ///< Scalar, with a graph.
   double weight = 0;  ///< Tokens, say; 0 stands for the batch's number of samples.
 };
 
-/// All virtual functions are called from one thread. They run on every rank unless said otherwise, and must do the same on each.
-/// Whatever they throw ends the run: a muster::Error with its own exit code, anything else with 1.
+/// All virtual functions are called from one thread. They run on every rank unless said otherwise,
+/// and must do the same on each. Whatever they throw ends the run: a muster::Error with its own
+/// exit code, anything else with 1.
 class Trainer {
  public:
   virtual ~Trainer() = default;
 
   // What a subclass must say.
-  /// The model, with LibTorch's generator seeded from --seed. Keep a handle of your own for compute_loss().
+  /// The model, with LibTorch's generator seeded from --seed. Keep a handle of your own for
+  /// compute_loss().
   virtual std::shared_ptr<torch::nn::Module> build_model() = 0;
   virtual std::shared_ptr<const Dataset> train_dataset() = 0;
-  /// Runs the model on one micro-batch (never empty). The mean is over samples unless Loss says otherwise.
+  /// Runs the model on one micro-batch (never empty). The mean is over samples unless Loss says
+  /// otherwise.
   virtual Loss compute_loss(const Batch& batch) = 0;
 
   // What it may say.
@@ -50,7 +56,8 @@ class Trainer {
   virtual void add_options(OptionSet& options);
   /// Data to evaluate on, or nullptr: no evaluation.
   virtual std::shared_ptr<const Dataset> test_dataset();
-  /// Adds one evaluation batch (up to --eval-batch samples). The model is in eval mode, without gradients. By default "loss" from compute_loss().
+  /// Adds one evaluation batch (up to --eval-batch samples). The model is in eval mode, without
+  /// gradients. By default "loss" from compute_loss().
   virtual void evaluate_batch(const Batch& batch, MetricSums& sums);
   /// Whether weight decay acts on a parameter; by default where it has two dimensions or more.
   virtual bool decays(const std::string& name, const at::Tensor& parameter) const;
@@ -71,9 +78,10 @@ class Trainer {
 /// Why a run ended.
 enum class RunOutcome { kFinished, kInterrupted, kPreempted };
 
-/// Collective. Trains to the end, or until it is told to stop; restores from the newest checkpoint first. `control` may be null.
-/// `option_set` is what `trainer`'s options were parsed by.
-RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set, ControlChannel* control);
+/// Collective. Trains to the end, or until it is told to stop; restores from the newest checkpoint
+/// first. `control` may be null. `option_set` is what `trainer`'s options were parsed by.
+RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set,
+                        ControlChannel* control);
 
 }  // namespace muster
 

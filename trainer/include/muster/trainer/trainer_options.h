@@ -12,43 +12,44 @@
 
 namespace muster {
 
-/// Fields are the flags' variables (dashes become underscores). Those marked (job) define the computation: they are kept in the
-/// checkpoint and a resume with another value is refused. The others are circumstances and never change a bit.
+/// Fields are the flags' variables (dashes become underscores). Those marked (job) define the
+/// computation: they are kept in the checkpoint and a resume with another value is refused. The
+/// others are circumstances and never change a bit.
 struct TrainerOptions {
   // The job.
   std::int64_t logical_ranks = 4;       ///< (job)
   std::int64_t accumulation_steps = 1;  ///< (job)
   std::int64_t micro_batch = 32;        ///< (job) samples
   std::int64_t epochs = 1;
-  std::int64_t steps = 0;  ///< 0: from `epochs`.
-  std::int64_t seed = 0;   ///< (job)
-  bool drop_last = false;  ///< (job)
+  std::int64_t steps = 0;    ///< 0: from `epochs`.
+  std::int64_t seed = 0;     ///< (job)
+  bool drop_last = false;    ///< (job)
   std::int64_t threads = 1;  ///< (job) of each rank.
 
   // The optimizer.
-  std::string optimizer = "adamw";   ///< (job) sgd | adamw
-  double learning_rate = 1e-3;       ///< (job)
-  std::string schedule = "constant"; ///< (job) constant | cosine
-  std::int64_t warmup_steps = 0;     ///< (job)
-  double min_learning_rate_factor = 0.0;  ///< (job)
-  double weight_decay = 0.0;         ///< (job)
+  std::string optimizer = "adamw";                    ///< (job) sgd | adamw
+  double learning_rate = 1e-3;                        ///< (job)
+  std::string schedule = "constant";                  ///< (job) constant | cosine
+  std::int64_t warmup_steps = 0;                      ///< (job)
+  double min_learning_rate_factor = 0.0;              ///< (job)
+  double weight_decay = 0.0;                          ///< (job)
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< (job)
-  double momentum = 0.9;             ///< (job)
-  bool nesterov = false;             ///< (job)
-  double clip_norm = 0.0;            ///< (job)
+  double momentum = 0.9;                              ///< (job)
+  bool nesterov = false;                              ///< (job)
+  double clip_norm = 0.0;                             ///< (job)
 
   // Checkpoints.
-  std::string checkpoint_dir;           ///< Empty: none.
-  std::int64_t checkpoint_every = 0;    ///< Steps; 0: at the end only.
+  std::string checkpoint_dir;         ///< Empty: none.
+  std::int64_t checkpoint_every = 0;  ///< Steps; 0: at the end only.
   std::int64_t keep_checkpoints = 3;
-  std::int64_t keep_every = 0;          ///< Steps; 0: off.
+  std::int64_t keep_every = 0;  ///< Steps; 0: off.
   bool fresh = false;
   bool allow_other_numerics = false;
 
   // Evaluation and reports.
-  std::int64_t eval_every = 1;       ///< Epochs; 0: at the end only.
-  std::int64_t eval_batch = 250;     ///< (job) samples
-  std::int64_t log_every = 100;      ///< Steps.
+  std::int64_t eval_every = 1;    ///< Epochs; 0: at the end only.
+  std::int64_t eval_batch = 250;  ///< (job) samples
+  std::int64_t log_every = 100;   ///< Steps.
 
   // Circumstances.
   std::string transport = "auto";
