@@ -19,7 +19,8 @@ class WorkState {
 
 }  // namespace internal
 
-/// A cheap handle of one operation; copies share it. It keeps the operation's tensors alive until the operation ends.
+/// A cheap handle of one operation; copies share it. It keeps the operation's tensors alive until
+/// the operation ends.
 class Work {
  public:
   explicit Work(std::shared_ptr<internal::WorkState> state) : state_(std::move(state)) {}
@@ -27,9 +28,9 @@ class Work {
   /// True when wait() would return or throw at once. Never blocks. Any thread.
   bool done() const { return state_->done(); }
 
-  /// Blocks until the operation has ended and its results are valid. May run queued operations on the caller's thread.
-  /// Throws PeerLost when another rank died or left, Timeout when the deadline passed, Mismatch when ranks called
-  /// different operations; again at each call. Any thread.
+  /// Blocks until the operation has ended and its results are valid. May run queued operations on
+  /// the caller's thread. Throws PeerLost when another rank died or left, Timeout when the deadline
+  /// passed, Mismatch when ranks called different operations; again at each call. Any thread.
   void wait() { state_->wait(); }
 
  private:

@@ -21,16 +21,18 @@ struct WorldOptions {
 /// This process's membership of a world. One at a time in a process.
 class World {
  public:
-  /// Collective. Joins the other ranks: through the launcher's memory under `muster run`, through MPI under mpirun, as
-  /// the only rank otherwise. Blocks until all have joined. Call it from the main thread, and destroy the result there.
-  /// Throws ConfigError when `transport` is unknown or cannot serve these ranks, when MPI is needed and this build has
-  /// none, or when MPI and the environment disagree about the world size; Timeout or PeerLost when others do not come.
+  /// Collective. Joins the other ranks: through the launcher's memory under `muster run`, through
+  /// MPI under mpirun, as the only rank otherwise. Blocks until all have joined. Call it from the
+  /// main thread, and destroy the result there. Throws ConfigError when `transport` is unknown or
+  /// cannot serve these ranks, when MPI is needed and this build has none, or when MPI and the
+  /// environment disagree about the world size; Timeout or PeerLost when others do not come.
   static World create(const RankEnv& env, const WorldOptions& options);
 
   World(World&&) noexcept;
   World& operator=(World&&) noexcept;
-  /// Leaves in an orderly way: later operations of other ranks throw PeerLost. After a failure under MPI the process
-  /// must then end by std::_Exit, since MPI's own exit handlers may wait for the dead rank.
+  /// Leaves in an orderly way: later operations of other ranks throw PeerLost. After a failure
+  /// under MPI the process must then end by std::_Exit, since MPI's own exit handlers may wait for
+  /// the dead rank.
   ~World();
 
   Communicator& communicator();

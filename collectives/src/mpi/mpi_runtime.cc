@@ -1,0 +1,94 @@
+// Starting and ending MPI.
+#ifdef MUSTER_HAS_MPI
+#include "mpi_runtime.h"
+
+#include <mpi.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+#include "mpi/mpi_transport.h"
+#include "muster/base/check.h"
+#include "muster/base/error.h"
+
+namespace muster::internal {
+namespace {
+
+// On one node Open MPI would probe every network it knows, for a second. What the user set stays.
+void choose_local_transports() {
+#if defined(OMPI_MAJOR_VERSION)
+  setenv("OMPI_MCA_pml", "ob1", 0);
+  setenv("OMPI_MCA_btl", OMPI_MAJOR_VERSION >= 5 ? "self,sm,tcp" : "self,vader,tcp", 0);
+#endif
+}
+
+void check_world_size(const RankEnv& env) {
+  int size = 0;
+  int rank = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (size == env.world_size && rank == env.rank) return;
+  throw ConfigError("MPI: expected rank " + std::to_string(env.rank) + " of " +
+                    std::to_string(env.world_size) + " as the environment says, found rank " +
+                    std::to_string(rank) + " of " + std::to_string(size) +
+                    "; mpirun and the program use two different MPI installations: start the "
+                    "program with the mpirun of the MPI it was built with (. scripts/env)");
+}
+
+class StartedMpi : public MpiRuntime {
+ public:
+  StartedMpi() {
+    int initialized = 0;
+    MPI_Initialized(&initialized);
+    if (initialized == 0) {
+      int provided = 0;
+      MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
+      owns_ = true;
+    }
+    int level = 0;
+    MPI_Query_thread(&level);
+    if (level < MPI_THREAD_SERIALIZED) {
+      throw ConfigError(
+          "MPI: expected an MPI that several threads may call in turn (MPI_THREAD_SERIALIZED), "
+          "found "
+          "level " +
+          std::to_string(level) + "; call MPI_Init_thread with that level, or let muster do it");
+    }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  }
+
+  std::string from_rank_0(const std::string& text) override {
+    std::array<char, 256> buffer{};
+    MUSTER_CHECK_LT(text.size(), buffer.size());
+    std::memcpy(buffer.data(), text.data(), text.size());
+    const int error = MPI_Bcast(buffer.data(), buffer.size(), MPI_CHAR, 0, MPI_COMM_WORLD);
+    if (error != MPI_SUCCESS) {
+      throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
+    }
+    return buffer.data();
+  }
+
+  std::unique_ptr<Transport> make_transport() override {
+    return std::make_unique<MpiTransport>(MPI_COMM_WORLD);
+  }
+
+  void finalize() override {
+    if (owns_) MPI_Finalize();
+  }
+
+ private:
+  bool owns_ = false;  // false: the user's program started MPI, and ends it
+};
+
+}  // namespace
+
+std::unique_ptr<MpiRuntime> MpiRuntime::start(const RankEnv& env) {
+  if (env.local_world_size == env.world_size) choose_local_transports();
+  auto runtime = std::make_unique<StartedMpi>();
+  check_world_size(env);
+  return runtime;
+}
+
+}  // namespace muster::internal
+#endif  // MUSTER_HAS_MPI

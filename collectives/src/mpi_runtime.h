@@ -1,0 +1,37 @@
+// MPI in this process. The one header about MPI that callers see; a build without MPI has another
+// source behind it.
+#ifndef MUSTER_COLLECTIVES_SRC_MPI_RUNTIME_H_
+#define MUSTER_COLLECTIVES_SRC_MPI_RUNTIME_H_
+
+#include <memory>
+#include <string>
+
+#include "muster/base/rank_env.h"
+#include "transport.h"
+
+namespace muster::internal {
+
+/// MPI, initialised for calls from one thread at a time.
+class MpiRuntime {
+ public:
+  /// Collective. From the main thread. Throws ConfigError when this build has no MPI, when MPI's
+  /// world is not `env.world_size` ranks, or when it cannot be called from several threads in turn.
+  static std::unique_ptr<MpiRuntime> start(const RankEnv& env);
+
+  virtual ~MpiRuntime() = default;
+
+  /// Collective, before there is a transport. Every rank gets rank 0's `text`, of at most 255
+  /// bytes.
+  virtual std::string from_rank_0(const std::string& text) = 0;
+
+  /// Collective. Once; it must not outlive this object.
+  virtual std::unique_ptr<Transport> make_transport() = 0;
+
+  /// Collective. Ends MPI in this process. Only after all ranks agreed to leave: it waits for all
+  /// of them, dead or not.
+  virtual void finalize() = 0;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_COLLECTIVES_SRC_MPI_RUNTIME_H_

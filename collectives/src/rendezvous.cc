@@ -1,0 +1,177 @@
+// Counting arrivals, spinning, sleeping, and finding out who is lost.
+#include "rendezvous.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "muster/base/error.h"
+
+namespace muster::internal {
+namespace {
+
+// Between looks at the peers' health: how late a death is noticed.
+constexpr std::int64_t kSleepUs = 5000;
+// About 20 microseconds, the price of a sleep and a wake-up.
+constexpr int kSpins = 600;
+// With more ranks than cores the peer may need this very core.
+constexpr int kSpinsWhenCrowded = 20;
+
+int available_cpus() {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) return 1;
+  return std::max(1, CPU_COUNT(&cpus));
+}
+
+inline void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+Rendezvous::Rendezvous(std::shared_ptr<NodeMemory> node_memory, SymmetricMemory& memory, int rank,
+                       int world_size)
+    : node_memory_(std::move(node_memory)),
+      rank_(rank),
+      world_size_(world_size),
+      spins_(world_size <= available_cpus() ? kSpins : kSpinsWhenCrowded),
+      posts_(reinterpret_cast<Post*>(
+          memory.allocate_shared(static_cast<std::int64_t>(sizeof(Post)) * world_size))) {}
+
+Announcement& Rendezvous::announcement_of(int rank) {
+  return posts_[rank].announcements[announced_ % 2];
+}
+
+Announcement& Rendezvous::new_announcement() {
+  ++announced_;
+  return announcement_of(rank_);
+}
+
+void Rendezvous::begin(const OperationRun& run) {
+  record(run);
+  meet(run);
+  for (int r = 0; r < world_size_; ++r) {
+    check_same_operation(run, run.operation().signature, rank_, announcement_of(r).signature, r);
+  }
+}
+
+// For the messages of other ranks and of the launcher.
+void Rendezvous::record(const OperationRun& run) {
+  RankSlot& slot = node_memory_->control().slots[rank_];
+  std::strncpy(slot.operation, operation_name(run.operation().signature.kind),
+               sizeof(slot.operation) - 1);
+  slot.sequence.store(run.sequence(), std::memory_order_relaxed);
+}
+
+void Rendezvous::meet(const OperationRun& run) {
+  arrive();
+  for (int r = 0; r < world_size_; ++r) {
+    if (r != rank_) await(r, run);
+  }
+}
+
+// Sequentially consistent on both sides: either the arriving rank sees the sleeper, or the sleeper
+// the arrival.
+void Rendezvous::arrive() {
+  Post& own = posts_[rank_];
+  own.arrivals.store(++arrivals_, std::memory_order_seq_cst);
+  if (own.sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(own.arrivals);
+}
+
+void Rendezvous::sleep_for(int rank) {
+  Post& post = posts_[rank];
+  post.sleepers.fetch_add(1, std::memory_order_seq_cst);
+  const std::uint32_t seen = post.arrivals.load(std::memory_order_seq_cst);
+  if (!has_arrived(rank)) futex_wait(post.arrivals, seen, kSleepUs);
+  post.sleepers.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+bool Rendezvous::has_arrived(int rank) const {
+  const std::uint32_t theirs = posts_[rank].arrivals.load(std::memory_order_acquire);
+  return static_cast<std::int32_t>(theirs - arrivals_) >= 0;  // the count may wrap around
+}
+
+bool Rendezvous::spin_for(int rank) const {
+  for (int i = 0; i < spins_; ++i) {
+    if (has_arrived(rank)) return true;
+    pause_cpu();
+  }
+  return false;
+}
+
+void Rendezvous::await(int rank, const OperationRun& run) {
+  if (spin_for(rank)) return;
+  while (!has_arrived(rank)) {
+    check_nobody_lost(run);
+    run.check_wanted();
+    if (run.overdue()) throw_timeout(run);
+    sleep_for(rank);
+  }
+}
+
+// A rank that has arrived here is not needed any more in this meeting, so it may leave or die
+// unharmed. The order of the two looks matters: it may arrive and leave between them.
+void Rendezvous::check_nobody_lost(const OperationRun& run) {
+  for (int r = 0; r < world_size_; ++r) {
+    if (r == rank_ || has_arrived(r)) continue;
+    const bool lost =
+        posts_[r].gave_up.load(std::memory_order_acquire) != 0 || node_memory_->peer_is_lost(r);
+    if (lost && !has_arrived(r)) throw_lost(r, run);
+  }
+}
+
+void Rendezvous::give_up() noexcept {
+  posts_[rank_].gave_up.store(1, std::memory_order_release);
+  futex_wake_all(posts_[rank_].arrivals);
+}
+
+std::string Rendezvous::last_seen(int rank) {
+  const RankSlot& slot = node_memory_->control().slots[rank];
+  if (slot.state.load() == static_cast<std::uint32_t>(RankState::kAbsent)) {
+    return "rank " + std::to_string(rank) + " (never seen)";
+  }
+  const std::string name(slot.operation, strnlen(slot.operation, sizeof(slot.operation)));
+  const std::string doing =
+      name.empty() ? "before its first operation"
+                   : "last in " + name + ", operation " + std::to_string(slot.sequence.load());
+  return "rank " + std::to_string(rank) + " (process " + std::to_string(slot.pid.load()) + ", " +
+         doing + ")";
+}
+
+// Once the generation has moved every rank counts as lost; the message should name one that really
+// is, if any.
+void Rendezvous::throw_lost(int rank, const OperationRun& run) {
+  for (int r = 0; r < world_size_; ++r) {
+    if (r != rank_ && node_memory_->peer_is_gone(r)) {
+      const bool left = node_memory_->control().slots[r].state.load() ==
+                        static_cast<std::uint32_t>(RankState::kLeft);
+      throw PeerLost(run.description() + ": " + last_seen(r) + (left ? " left" : " died") + "; " +
+                     kRestartAdvice);
+    }
+  }
+  const bool gave_up = posts_[rank].gave_up.load(std::memory_order_acquire) != 0;
+  throw PeerLost(
+      run.description() + ": " + last_seen(rank) +
+      (gave_up ? " gave up after an error of its own" : " was given up by the launcher") + "; " +
+      kRestartAdvice);
+}
+
+void Rendezvous::throw_timeout(const OperationRun& run) {
+  std::string absent;
+  for (int r = 0; r < world_size_; ++r) {
+    if (r == rank_ || has_arrived(r)) continue;
+    absent += (absent.empty() ? "" : ", ") + last_seen(r);
+  }
+  throw Timeout(run.description() + ": expected all ranks within " +
+                std::to_string(run.timeout().count()) + " ms, still absent: " + absent + "; " +
+                kRestartAdvice + ", or allow more time");
+}
+
+}  // namespace muster::internal

@@ -1,0 +1,86 @@
+// Where the ranks of a node meet: arrivals counted in shared memory, and the waits that notice who
+// will not come.
+#ifndef MUSTER_COLLECTIVES_SRC_RENDEZVOUS_H_
+#define MUSTER_COLLECTIVES_SRC_RENDEZVOUS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "muster/base/node_memory.h"
+#include "operation.h"
+#include "symmetric_memory.h"
+#include "transport.h"
+
+namespace muster::internal {
+
+inline constexpr std::uint64_t kNotSymmetric = ~std::uint64_t{0};
+inline constexpr std::size_t kMaxPublishedParts = 64;
+
+/// What a rank tells the others of its current operation.
+struct Announcement {
+  Signature signature;
+  std::uint32_t parts = 0;
+  std::uint64_t
+      locations[kMaxPublishedParts];  ///< Of parts 0..parts-1 in the node memory, or kNotSymmetric.
+};
+
+/// A barrier over all ranks of the node, at which they read each other's announcement.
+/// Arrivals are counted: every rank writes only its own count, and waits until all others reach it.
+class Rendezvous {
+ public:
+  Rendezvous(std::shared_ptr<NodeMemory> node_memory, SymmetricMemory& memory, int rank,
+             int world_size);
+
+  /// Starts an operation: to be filled before begin().
+  Announcement& new_announcement();
+  /// Valid from begin() to the next new_announcement().
+  const Announcement& announcement(int rank) { return announcement_of(rank); }
+
+  /// Collective. The first meeting of an operation. Throws as meet() does, and Mismatch when a rank
+  /// announced another operation.
+  void begin(const OperationRun& run);
+
+  /// Collective. What any rank wrote before is visible to all ranks after. Throws PeerLost naming
+  /// the rank when one died, left or gave up; Timeout naming those that are absent.
+  void meet(const OperationRun& run);
+
+  /// Tells the others not to wait for this rank.
+  void give_up() noexcept;
+
+ private:
+  // Ranks read announcement n while others already write n + 1, but never n + 2: to write that,
+  // they have met once more.
+  struct alignas(128) Post {
+    std::atomic<std::uint32_t> arrivals;  // futex word
+    std::atomic<std::uint32_t> sleepers;  // waiting on it in the kernel
+    std::atomic<std::uint32_t> gave_up;
+    alignas(128) Announcement announcements[2];
+  };
+
+  Announcement& announcement_of(int rank);
+  void record(const OperationRun& run);
+  void arrive();
+  bool has_arrived(int rank) const;
+  void await(int rank, const OperationRun& run);
+  bool spin_for(int rank) const;
+  void sleep_for(int rank);
+  void check_nobody_lost(const OperationRun& run);
+  [[noreturn]] void throw_lost(int rank, const OperationRun& run);
+  [[noreturn]] void throw_timeout(const OperationRun& run);
+  std::string last_seen(int rank);
+
+  std::shared_ptr<NodeMemory> node_memory_;
+  int rank_;
+  int world_size_;
+  int spins_;
+  Post* posts_;
+  std::uint32_t arrivals_ = 0;   // this rank's
+  std::uint64_t announced_ = 0;  // operations, to alternate between announcements
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_COLLECTIVES_SRC_RENDEZVOUS_H_

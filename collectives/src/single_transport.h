@@ -1,0 +1,18 @@
+// A world of one rank: every operation works on the caller's tensors alone.
+#ifndef MUSTER_COLLECTIVES_SRC_SINGLE_TRANSPORT_H_
+#define MUSTER_COLLECTIVES_SRC_SINGLE_TRANSPORT_H_
+
+#include "transport.h"
+
+namespace muster::internal {
+
+class SingleTransport : public Transport {
+ public:
+  void run(const OperationRun& run) override;
+  void give_up() noexcept override {}
+  std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_COLLECTIVES_SRC_SINGLE_TRANSPORT_H_
