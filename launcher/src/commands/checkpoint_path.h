@@ -1,0 +1,25 @@
+// Which checkpoint does a path on the command line mean?
+#ifndef MUSTER_LAUNCHER_COMMANDS_CHECKPOINT_PATH_H_
+#define MUSTER_LAUNCHER_COMMANDS_CHECKPOINT_PATH_H_
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "muster/base/env.h"
+
+namespace muster::launcher {
+
+/// The checkpoints at `path`, oldest first: itself when it is one, else all in it, complete or not.
+/// Throws ConfigError when there is none; `command` is for the message.
+std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
+                                                  const std::string& command, Env& env);
+
+/// `path` itself when it is a checkpoint, else the newest complete one in it. Throws ConfigError
+/// when there is none.
+std::filesystem::path newest_checkpoint_at(const std::string& path, const std::string& command,
+                                           Env& env);
+
+}  // namespace muster::launcher
+
+#endif  // MUSTER_LAUNCHER_COMMANDS_CHECKPOINT_PATH_H_

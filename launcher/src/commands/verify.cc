@@ -1,0 +1,54 @@
+// muster verify
+#include <cstdio>
+#include <vector>
+
+#include "commands/checkpoint_path.h"
+#include "commands/command.h"
+#include "commands/words.h"
+#include "muster/base/env.h"
+#include "muster/base/error.h"
+#include "muster/checkpoint/checkpoint.h"
+
+namespace muster::launcher {
+namespace {
+
+std::vector<std::string> problems_of(const std::filesystem::path& path, Env& env) {
+  std::vector<std::string> messages;
+  try {
+    for (const checkpoint::Problem& problem : checkpoint::Checkpoint::open(path, env).verify()) {
+      messages.push_back(problem.message);
+    }
+  } catch (const CheckpointError& e) {  // the manifest itself
+    messages.emplace_back(e.what());
+  }
+  return messages;
+}
+
+}  // namespace
+
+int verify_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(verify_command_help().c_str(), stdout);
+    return 0;
+  }
+  const ParsedWords parsed = take_words(words, "verify", {}, 1, 1);
+  const auto env = make_system_env();
+  bool all_sound = true;
+  for (const auto& path : checkpoints_at(parsed.operands[0], "verify", *env)) {
+    const std::vector<std::string> problems = problems_of(path, *env);
+    all_sound = all_sound && problems.empty();
+    std::printf("%s: %s\n", path.c_str(), problems.empty() ? "sound" : "damaged");
+    for (const std::string& problem : problems) std::printf("  %s\n", problem.c_str());
+  }
+  return static_cast<int>(all_sound ? ExitCode::kSuccess : ExitCode::kCheckpointError);
+}
+
+std::string verify_command_help() {
+  return "usage: muster verify DIR\n"
+         "Checks every byte against its checksum and lists each problem. DIR is a checkpoint, or a "
+         "directory\n"
+         "of them: then all. Leaves with 0 when all is sound and with 74 when something is "
+         "damaged.\n";
+}
+
+}  // namespace muster::launcher
