@@ -38,14 +38,13 @@ TEST(AccumulationPlan, EveryRunOfEveryTreeYieldsItsMaximalSubtrees) {
     for (int begin = 0; begin < logical_ranks; ++begin) {
       for (int end = begin + 1; end <= logical_ranks; ++end) {
         for (const bool direct : {false, true}) {
-          const AccumulationPlan plan =
-              make_accumulation_plan(logical_ranks, {begin, end}, direct);
+          const AccumulationPlan plan = make_accumulation_plan(logical_ranks, {begin, end}, direct);
           std::vector<std::string> expected;
           for (const LogicalRange& subtree : tree.maximal_subtrees({begin, end})) {
             expected.push_back(tree_expression(subtree.begin, subtree.end));
           }
-          ASSERT_EQ(run_plan(plan), expected) << "L " << logical_ranks << " run [" << begin << ", "
-                                              << end << ") direct " << direct;
+          ASSERT_EQ(run_plan(plan), expected)
+              << "L " << logical_ranks << " run [" << begin << ", " << end << ") direct " << direct;
         }
       }
     }

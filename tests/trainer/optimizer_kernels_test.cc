@@ -17,8 +17,8 @@ constexpr int kSteps = 20;
 
 float* data(torch::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
 
-/// Both sides compute in float32 with at most a dozen roundings a step on values of order one: 20 steps stay within
-/// 20 * 12 * 2^-24 = 1.4e-5.
+/// Both sides compute in float32 with at most a dozen roundings a step on values of order one: 20
+/// steps stay within 20 * 12 * 2^-24 = 1.4e-5.
 constexpr double kTolerance = 2e-5;
 
 torch::Tensor gradient_of_step(int step) {

@@ -275,16 +275,16 @@ void TrainingRun::evaluate() {
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
   model_->train();
+  metrics_ = Json::object();
+  for (const Metric& metric : sums.metrics()) metrics_[metric.name] = metric.mean();
   if (world_.env().rank != 0) return;
-  Json values = Json::object();
   std::printf("step %lld test:", static_cast<long long>(progress_.step));
   for (const Metric& metric : sums.metrics()) {
-    values[metric.name] = metric.mean();
     std::printf(" %s %.4f", metric.name.c_str(), metric.mean());
   }
   std::printf("\n");
   std::fflush(stdout);
-  if (metrics_log_) metrics_log_->append({{"step", progress_.step}, {"test", values}});
+  if (metrics_log_) metrics_log_->append({{"step", progress_.step}, {"test", metrics_}});
 }
 
 bool TrainingRun::checkpoint_due() const {
@@ -299,6 +299,7 @@ Json TrainingRun::run_state() const {
   return {{"progress", progress_.to_json()},
           {"job", job_},
           {"numerics", numerics_},
+          {"metrics", metrics_},
           {"circumstances",
            {{"world_size", communicator_.world_size()},
             {"generation", world_.env().generation},

@@ -58,6 +58,7 @@ class TrainingRun {
   ControlChannel* control_;
   Json job_;
   Json numerics_;
+  Json metrics_ = Json::object();  // of the latest evaluation
   std::shared_ptr<torch::nn::Module> model_;
   std::shared_ptr<const Dataset> test_dataset_;
   std::unique_ptr<Engine> engine_;

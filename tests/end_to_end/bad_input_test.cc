@@ -1,0 +1,175 @@
+// Bad input gets one message that says what to do, the documented exit code, and leaves nothing
+// behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "job.h"
+
+namespace muster::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+/// One message with `part` in it, on one rank's voice, and nothing left over.
+void expect_failure(Job& job, int world_size, int exit_code, const std::string& part) {
+  const ProgramResult result = job.run(world_size);
+  EXPECT_EQ(result.exit_code, exit_code) << result.err;
+  EXPECT_EQ(count(result.err, part), 1u) << result.err;
+  EXPECT_THAT(processes_with(job.directory().string()), IsEmpty());
+}
+
+std::vector<std::string> with(std::vector<std::string> options, std::vector<std::string> more) {
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
+
+TEST(BadInput, UnknownFlag) {
+  Job job("fashion_mnist", {"--epoch", "1"});
+  expect_failure(job, 2, 64, "did you mean --epochs?");
+}
+
+TEST(BadInput, ValueOfTheWrongKind) {
+  Job job("fashion_mnist", {"--micro-batch", "many"});
+  expect_failure(job, 2, 64, "--micro-batch: expected a whole number, found 'many'");
+}
+
+TEST(BadInput, MissingDataSet) {
+  Job job("fashion_mnist", {"--data", "/nonexistent"});
+  expect_failure(job, 2, 64, "/nonexistent/train-images-idx3-ubyte.gz");
+}
+
+TEST(BadInput, FewerLogicalRanksThanRanks) {
+  Job job("fashion_mnist", {"--logical-ranks", "2"});
+  expect_failure(job, 4, 64, "--logical-ranks: expected at least the world size (4), found 2");
+}
+
+TEST(BadInput, CheckpointDirectoryThatCannotBeWritten) {
+  ScratchDirectory scratch;
+  std::ofstream(scratch.path() / "file") << "in the way";
+  Job job("fashion_mnist", {});
+  auto program = job.start(2);
+  program->wait();
+  // A directory below a regular file cannot be made, not even by root.
+  std::ofstream(job.directory() / "blocker") << "in the way";
+  Program blocked(
+      {std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", "2", "--log-dir",
+       (job.directory() / "logs").string(), "--", std::string(MUSTER_BIN_DIR) + "/fashion_mnist",
+       "--checkpoint-dir", (job.directory() / "blocker" / "checkpoints").string()},
+      scratch.path());
+  const ProgramResult result = blocked.wait();
+  EXPECT_EQ(result.exit_code, 74) << result.err;
+  EXPECT_EQ(count(result.err, "blocker/checkpoints"), 1u) << result.err;
+}
+
+TEST(BadInput, TruncatedShardIsNamedAndTheCheckpointBeforeIsUsed) {
+  Job calm(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
+  ASSERT_EQ(calm.run(2).exit_code, 0);
+  Job job(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
+  ASSERT_EQ(job.run(2).exit_code, 0);
+  const fs::path newest = job.checkpoint_paths().back();
+  const fs::path shard = newest / "rank-00001-of-00002.h5";
+  fs::resize_file(shard, fs::file_size(shard) / 2);
+
+  const ProgramResult verify =
+      Program({std::string(MUSTER_BIN_DIR) + "/muster", "verify", newest.string()}, job.directory())
+          .wait();
+  EXPECT_EQ(verify.exit_code, 74);
+  EXPECT_THAT(verify.out + verify.err, HasSubstr("rank-00001-of-00002.h5"));
+
+  const ProgramResult result = job.run(3);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("rank-00001-of-00002.h5"));
+  EXPECT_TRUE(fs::exists(newest.string() + ".damaged"));
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+}
+
+TEST(BadInput, AProgramThatThrowsOnOneRank) {
+  for (const char* rank : {"0", "1", "2"}) {
+    Job job(MUSTER_LINE_FIT, {"--throw-at-step", "7", "--throw-on-rank", rank});
+    expect_failure(job, 3, 1, "the line is bent");
+  }
+}
+
+TEST(BadInput, AProgramThatCrashesAtTheSameStepEndsTheRestarts) {
+  Job job(MUSTER_LINE_FIT,
+          {"--throw-at-step", "7", "--throw-on-rank", "1", "--abort", "--checkpoint-every", "2"});
+  const ProgramResult result = job.run(2, {"--max-restarts", "-1"});
+  EXPECT_EQ(result.exit_code, 75) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("SIGABRT"));
+}
+
+TEST(BadInput, AnotherJobsCheckpointIsRefused) {
+  Job job(MUSTER_LINE_FIT, {"--seed", "1"});
+  ASSERT_EQ(job.run(2).exit_code, 0);
+  const std::string hash = job.state_hash();
+  Program other({std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", "2", "--log-dir",
+                 (job.directory() / "logs").string(), "--", MUSTER_LINE_FIT, "--seed", "2",
+                 "--checkpoint-dir", job.checkpoints().string()},
+                job.directory());
+  const ProgramResult result = other.wait();
+  EXPECT_EQ(result.exit_code, 64) << result.err;
+  EXPECT_EQ(count(result.err, "seed: expected 1, found 2"), 1u) << result.err;
+  EXPECT_EQ(job.state_hash(), hash);
+}
+
+TEST(BadInput, FreshMovesTheOldRunAside) {
+  Job job(MUSTER_LINE_FIT, {"--seed", "1"});
+  ASSERT_EQ(job.run(2).exit_code, 0);
+  const std::string hash = job.state_hash();
+  Program fresh({std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", "2", "--log-dir",
+                 (job.directory() / "logs").string(), "--", MUSTER_LINE_FIT, "--seed", "2",
+                 "--fresh", "--checkpoint-dir", job.checkpoints().string()},
+                job.directory());
+  EXPECT_EQ(fresh.wait().exit_code, 0);
+  EXPECT_NE(job.state_hash(), hash);
+  EXPECT_TRUE(fs::exists(job.checkpoints() / "superseded-1" / "step-00000020"));
+}
+
+TEST(Interrupt, CtrlCSavesAndTheNextRunGoesOn) {
+  Job calm("fashion_mnist", fashion_mnist_options(60));
+  ASSERT_EQ(calm.run(1).exit_code, 0);
+  Job job("fashion_mnist", fashion_mnist_options(60));
+  auto program = job.start(2);
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 7; }, std::chrono::seconds(60)));
+  program->signal(SIGINT);
+  const ProgramResult result = program->wait();
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  ASSERT_FALSE(job.checkpoint_paths().empty());
+  EXPECT_GE(job.checkpoint_paths().back().filename().string(), "step-00000007");
+  ASSERT_EQ(job.run(3).exit_code, 0);
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+}
+
+TEST(Interrupt, SigtermIsAPreemption) {
+  Job job("fashion_mnist", fashion_mnist_options(2000));
+  auto program = job.start(2);
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 3; }, std::chrono::seconds(60)));
+  program->signal(SIGTERM);
+  EXPECT_EQ(program->wait().exit_code, 79);
+  EXPECT_FALSE(job.checkpoint_paths().empty());
+}
+
+TEST(Interrupt, NothingSurvivesAKilledLauncher) {
+  Job job("fashion_mnist", fashion_mnist_options(2000));
+  auto program = job.start(2);
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 3; }, std::chrono::seconds(60)));
+  program->signal(SIGKILL);
+  program->wait();
+  EXPECT_TRUE(wait_until([&] { return processes_with(job.directory().string()).empty(); },
+                         std::chrono::seconds(5)));
+}
+
+}  // namespace
+}  // namespace muster::testing

@@ -1,0 +1,93 @@
+// The promise: the same bits at every world size, and however often the job was killed and moved.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <random>
+
+#include "job.h"
+
+namespace muster::testing {
+namespace {
+
+constexpr int kSteps = 40;
+
+struct Example {
+  const char* program;
+  std::vector<std::string> (*options)(int steps);
+};
+
+class Bits : public ::testing::TestWithParam<Example> {
+ protected:
+  Job make_job() const { return Job(GetParam().program, GetParam().options(kSteps)); }
+};
+
+TEST_P(Bits, AreTheSameAtEveryWorldSize) {
+  std::string hash, metrics;
+  for (int world_size = 1; world_size <= 4; ++world_size) {
+    Job job(GetParam().program, GetParam().options(kSteps));
+    const ProgramResult result = job.run(world_size);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    ASSERT_FALSE(job.checkpoint_paths().empty()) << result.err;
+    EXPECT_EQ(job.checkpoint_paths().back().filename(), "step-00000040");
+    if (world_size == 1) {
+      hash = job.state_hash();
+      metrics = job.metrics();
+      EXPECT_GE(std::count(metrics.begin(), metrics.end(), '\n'), kSteps);
+    }
+    EXPECT_EQ(job.state_hash(), hash) << "world size " << world_size;
+    EXPECT_EQ(job.metrics(), metrics) << "world size " << world_size;
+  }
+}
+
+TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizes) {
+  Job calm(GetParam().program, GetParam().options(kSteps));
+  ASSERT_EQ(calm.run(2).exit_code, 0);
+
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  Job job(GetParam().program, GetParam().options(kSteps));
+  const int world_sizes[] = {3, 1, 4, 2, 3};
+  int kills = 0;
+  for (const int world_size : world_sizes) {
+    const std::int64_t target = std::uniform_int_distribution<int>(1, kSteps - 5)(random);
+    const int victim = std::uniform_int_distribution<int>(0, world_size - 1)(random);
+    auto program = job.start(world_size, {"--max-restarts", "0"});
+    wait_until([&] { return !program->running() || job.step() >= target; },
+               std::chrono::seconds(60));
+    const pid_t pid = job.rank_pid(victim);
+    if (program->running() && pid > 0 && kill(pid, SIGKILL) == 0) ++kills;
+    const ProgramResult result = program->wait();
+    EXPECT_TRUE(result.exit_code == 75 || result.exit_code == 0) << result.err;
+  }
+  EXPECT_GE(kills, 1) << "the job was always done before the kill";
+  const ProgramResult last = job.run(2);
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+  EXPECT_EQ(job.metrics(), calm.metrics());
+}
+
+INSTANTIATE_TEST_SUITE_P(Examples, Bits,
+                         ::testing::Values(Example{"fashion_mnist", fashion_mnist_options},
+                                           Example{"char_gpt", char_gpt_options}),
+                         [](const auto& info) { return std::string(info.param.program); });
+
+TEST(Elastic, TheLauncherItselfGoesOnWithFewerRanksAndTheSameBits) {
+  Job calm("fashion_mnist", fashion_mnist_options(kSteps));
+  ASSERT_EQ(calm.run(2).exit_code, 0);
+  for (const int victim : {0, 2}) {
+    Job job("fashion_mnist", fashion_mnist_options(kSteps));
+    auto program = job.start(3, {"--elastic", "2:3"});
+    ASSERT_TRUE(wait_until([&] { return job.step() >= 12; }, std::chrono::seconds(60)));
+    ASSERT_EQ(kill(job.rank_pid(victim), SIGKILL), 0);
+    const ProgramResult result = program->wait();
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.err.find("recovered in"), std::string::npos) << result.err;
+    EXPECT_EQ(job.run_file().at("world_size"), 2);
+    EXPECT_EQ(job.state_hash(), calm.state_hash()) << "victim " << victim;
+    EXPECT_EQ(job.metrics(), calm.metrics()) << "victim " << victim;
+  }
+}
+
+}  // namespace
+}  // namespace muster::testing

@@ -1,0 +1,52 @@
+// Fits a line: the smallest Trainer, with switches to misbehave, for the tests of bad luck and bad
+// input.
+#include <torch/torch.h>
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "muster/data_loader/tensor_dataset.h"
+#include "muster/trainer/main.h"
+
+class LineFit : public muster::Trainer {
+ public:
+  LineFit() {
+    options.steps = 20;
+    options.micro_batch = 4;
+  }
+
+  void add_options(muster::OptionSet& set) override {
+    set.add("throw-at-step", &throw_at_step_, "compute_loss() throws at this step");
+    set.add("throw-on-rank", &throw_on_rank_, "and on this rank");
+    set.add("abort", &abort_, "abort() instead of throwing");
+  }
+
+  std::shared_ptr<torch::nn::Module> build_model() override {
+    model_ = torch::nn::Linear(3, 1);
+    return model_.ptr();
+  }
+
+  std::shared_ptr<const muster::Dataset> train_dataset() override {
+    const torch::Tensor x = torch::arange(3000, torch::kFloat).reshape({1000, 3}) / 3000;
+    return std::make_shared<muster::TensorDataset>(
+        std::vector<muster::TensorDataset::Column>{{"x", x}, {"y", x.sum(1, true) + 1}});
+  }
+
+  muster::Loss compute_loss(const muster::Batch& batch) override {
+    const char* rank = std::getenv("MUSTER_RANK");
+    if (step() + 1 == throw_at_step_ && rank != nullptr && std::stoll(rank) == throw_on_rank_) {
+      if (abort_) std::abort();
+      throw std::runtime_error("the line is bent");
+    }
+    return torch::mse_loss(model_->forward(batch["x"]), batch["y"]);
+  }
+
+ private:
+  torch::nn::Linear model_{nullptr};
+  int64_t throw_at_step_ = 0;
+  int64_t throw_on_rank_ = 0;
+  bool abort_ = false;
+};
+
+int main(int argc, char** argv) { return muster::main<LineFit>(argc, argv); }
