@@ -1,10 +1,14 @@
-// Paths to checkpoints.
+// Paths to checkpoints. CheckpointStore would do for the listing, but it can write too, and so
+// loads HDF5 and all that HDF5 needs: fifteen milliseconds for every `muster --help`.
 #include "commands/checkpoint_path.h"
 
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
 #include "muster/base/error.h"
-#include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
-#include "muster/checkpoint/manifest.h"
 
 namespace muster::launcher {
 namespace {
@@ -16,35 +20,49 @@ bool is_checkpoint(const std::filesystem::path& path, Env& env) {
          checkpoint::step_of_directory_name(named.filename().string()).has_value();
 }
 
-[[noreturn]] void throw_no_checkpoint(const std::string& path, const std::string& command,
-                                      Env& env) {
-  throw ConfigError("muster " + command +
-                    ": expected a checkpoint, or a directory with step-NNNNNNNN in it; found " +
-                    (env.exists(path) ? "none in '" + path + "'" : "no '" + path + "'") +
-                    "; check the path");
+// By step, not by name: past eight digits the two differ.
+std::vector<std::filesystem::path> list_checkpoints(const std::string& directory, Env& env) {
+  std::vector<std::pair<std::int64_t, std::filesystem::path>> found;
+  for (const std::string& name : env.list_directory(directory)) {
+    const auto step = checkpoint::step_of_directory_name(name);
+    if (step) found.emplace_back(*step, std::filesystem::path(directory) / name);
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::filesystem::path> paths;
+  for (auto& [step, path] : found) paths.push_back(std::move(path));
+  return paths;
 }
 
 }  // namespace
 
 std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
                                                   const std::string& command, Env& env) {
-  if (env.exists(path) && is_checkpoint(path, env)) return {path};
-  std::vector<std::filesystem::path> found;
-  for (const checkpoint::Info& info : checkpoint::CheckpointStore(path, env).list()) {
-    found.push_back(info.path);
+  const std::string expected =
+      "muster " + command + ": expected a checkpoint, or a directory with step-NNNNNNNN in it; ";
+  if (!env.exists(path)) {
+    throw ConfigError(expected + "found no '" + path + "'; check the path");
   }
-  if (found.empty()) throw_no_checkpoint(path, command, env);
-  return found;
+  if (is_checkpoint(path, env)) return {path};
+  try {
+    std::vector<std::filesystem::path> found = list_checkpoints(path, env);
+    if (!found.empty()) return found;
+  } catch (const FileError& e) {
+    throw ConfigError(expected + "found: " + e.what());
+  }
+  throw ConfigError(expected + "found none in '" + path + "'; check the path");
 }
 
-std::filesystem::path newest_checkpoint_at(const std::string& path, const std::string& command,
-                                           Env& env) {
-  if (env.exists(path) && is_checkpoint(path, env)) return path;
-  const std::vector<checkpoint::Info> all = checkpoint::CheckpointStore(path, env).list();
-  for (auto info = all.rbegin(); info != all.rend(); ++info) {
-    if (info->complete) return info->path;
+checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
+                                      Env& env) {
+  const std::vector<std::filesystem::path> all = checkpoints_at(path, command, env);
+  for (auto one = all.rbegin();; ++one) {
+    try {
+      return checkpoint::Checkpoint::open(*one, env);
+    } catch (const CheckpointError& e) {
+      if (one + 1 == all.rend()) throw;
+      std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());
+    }
   }
-  throw_no_checkpoint(path, command, env);
 }
 
 }  // namespace muster::launcher

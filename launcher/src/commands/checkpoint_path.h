@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "muster/base/env.h"
+#include "muster/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 
@@ -15,10 +16,11 @@ namespace muster::launcher {
 std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
                                                   const std::string& command, Env& env);
 
-/// `path` itself when it is a checkpoint, else the newest complete one in it. Throws ConfigError
-/// when there is none.
-std::filesystem::path newest_checkpoint_at(const std::string& path, const std::string& command,
-                                           Env& env);
+/// `path` itself when it is a checkpoint, else the newest in it whose manifest is sound; those
+/// before it are named on standard error. Throws ConfigError when there is none, CheckpointError
+/// when none is sound.
+checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
+                                      Env& env);
 
 }  // namespace muster::launcher
 

@@ -46,11 +46,8 @@ int diff_command(const Words& words) {
   }
   const ParsedWords parsed = take_words(words, "diff", {}, 2, 2);
   const auto env = make_system_env();
-  const auto open = [&](const std::string& path) {
-    return checkpoint::Checkpoint::open(newest_checkpoint_at(path, "diff", *env), *env);
-  };
-  const checkpoint::Checkpoint a = open(parsed.operands[0]);
-  const checkpoint::Checkpoint b = open(parsed.operands[1]);
+  const checkpoint::Checkpoint a = open_newest_at(parsed.operands[0], "diff", *env);
+  const checkpoint::Checkpoint b = open_newest_at(parsed.operands[1], "diff", *env);
   const checkpoint::DiffResult result = checkpoint::diff(a, b);
   std::printf("%s against %s: ", a.directory().c_str(), b.directory().c_str());
   if (result.equal()) {

@@ -82,8 +82,7 @@ int inspect_command(const Words& words) {
   }
   const ParsedWords parsed = take_words(words, "inspect", {"--json"}, 1, 1);
   const auto env = make_system_env();
-  const auto path = newest_checkpoint_at(parsed.operands[0], "inspect", *env);
-  const Json json = checkpoint_json(Checkpoint::open(path, *env));
+  const Json json = checkpoint_json(open_newest_at(parsed.operands[0], "inspect", *env));
   if (parsed.switches.contains("--json")) {
     std::printf("%s\n", json.dump(2).c_str());
   } else {
