@@ -22,7 +22,6 @@ namespace {
 // whole): a byte grows to at most six in JSON (\u0001), so that 8 KiB become 48.
 constexpr std::size_t kMaxPacketBytes = 64 * 1024;
 constexpr std::size_t kMaxTextBytes = 8 * 1024;
-constexpr std::chrono::milliseconds kSendTimeout{1000};
 constexpr const char* kOrigin = "control message";
 
 struct Encoder {
@@ -92,7 +91,8 @@ ControlMessage decode_control_message(const std::string& text) {
                   "'; launcher and program are of different versions of Muster");
 }
 
-ControlChannel::ControlChannel(int fd) : fd_(fd) {
+ControlChannel::ControlChannel(int fd, std::chrono::milliseconds send_timeout)
+    : fd_(fd), send_timeout_(send_timeout) {
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISSOCK(info.st_mode)) {
     throw ConfigError(
@@ -117,7 +117,7 @@ bool ControlChannel::send(const ControlMessage& message) {
   using Clock = std::chrono::steady_clock;
   const std::string text = encode_control_message(message);
   std::lock_guard<std::mutex> lock(send_mutex_);
-  const Clock::time_point deadline = Clock::now() + kSendTimeout;
+  const Clock::time_point deadline = Clock::now() + send_timeout_;
   for (;;) {
     if (::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) >= 0) return true;
     if (errno == EINTR) continue;

@@ -9,12 +9,12 @@
 
 namespace muster {
 
-std::uint64_t hash64(const void* data, std::size_t bytes, std::uint64_t seed) {
+std::uint64_t hash64_bytes(const void* data, std::size_t bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(data, bytes, seed);
 }
 
 std::uint64_t hash64(std::string_view text, std::uint64_t seed) {
-  return hash64(text.data(), text.size(), seed);
+  return hash64_bytes(text.data(), text.size(), seed);
 }
 
 std::uint64_t mix64(std::uint64_t a, std::uint64_t b) {

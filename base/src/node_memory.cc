@@ -42,6 +42,17 @@ void init_alive_mutex(pthread_mutex_t* mutex) {
   MUSTER_CHECK_EQ(error, 0);
 }
 
+/// Gives back another rank's mutex after a trylock that returned `error`, and writes down that its
+/// owner died. Left inconsistent, the mutex would become ENOTRECOVERABLE, which glibc's trylock
+/// says once and then takes for EBUSY.
+void release_found_mutex(RankSlot* slot, int error) {
+  if (error == EOWNERDEAD) {
+    slot->state.store(static_cast<std::uint32_t>(RankState::kDied), std::memory_order_release);
+    pthread_mutex_consistent(&slot->alive);
+  }
+  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&slot->alive);
+}
+
 }  // namespace
 
 struct NodeMemory::Mapping {
@@ -133,9 +144,11 @@ void NodeMemory::join(int local_rank) {
   RankSlot& mine = slot(local_rank);
   // Nobody touches the mutex of an absent rank, so that a busy one is another process's for life.
   const int error = pthread_mutex_trylock(&mine.alive);
-  if (error == EOWNERDEAD) pthread_mutex_unlock(&mine.alive);
-  MUSTER_CHECK_EQ(error, 0) << "another process has, or had, local rank " << local_rank
-                            << " in this generation";
+  const bool first =
+      error == 0 && mine.state.load() == static_cast<std::uint32_t>(RankState::kAbsent);
+  if (!first) release_found_mutex(&mine, error);
+  MUSTER_CHECK(first) << "another process has, or had, local rank " << local_rank
+                      << " in this generation";
   joined_rank_ = local_rank;
   mine.pid.store(getpid());
   mine.state.store(static_cast<std::uint32_t>(RankState::kAlive), std::memory_order_release);
@@ -154,16 +167,17 @@ bool NodeMemory::generation_moved() const {
 }
 
 bool NodeMemory::peer_is_lost(int local_rank) {
-  if (generation_moved()) return true;
+  return generation_moved() || peer_is_gone(local_rank);
+}
+
+bool NodeMemory::peer_is_gone(int local_rank) {
   RankSlot& peer = slot(local_rank);
   const auto state = static_cast<RankState>(peer.state.load(std::memory_order_acquire));
   if (state == RankState::kAbsent) return false;
-  if (state == RankState::kLeft) return true;
+  if (state != RankState::kAlive) return true;
   const int error = pthread_mutex_trylock(&peer.alive);
   if (error == EBUSY) return false;
-  // Unlocking an inherited mutex without making it consistent marks it ENOTRECOVERABLE: every later
-  // look says dead too.
-  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&peer.alive);
+  release_found_mutex(&peer, error);
   return true;
 }
 

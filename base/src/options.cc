@@ -216,6 +216,10 @@ void OptionSet::throw_unknown(const std::string& argument) const {
   const std::string word = argument.substr(0, argument.find('='));
   std::vector<std::string> names = {"--help", "--config"};
   for (const Option& option : options_) names.push_back("--" + option.name);
+  if (std::find(names.begin(), names.end(), word) != names.end()) {
+    // cxxopts looks for "=" and the value in one line
+    throw ConfigError(word + ": expected a value of one line after '='; write " + word + " VALUE");
+  }
   const std::string nearest = nearest_name(word, names);
   throw ConfigError("command line: expected a known flag, found '" + word + "'" +
                     (nearest.empty() ? "; see --help" : "; did you mean " + nearest + "?"));

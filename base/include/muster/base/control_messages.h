@@ -3,6 +3,7 @@
 #ifndef MUSTER_BASE_CONTROL_MESSAGES_H_
 #define MUSTER_BASE_CONTROL_MESSAGES_H_
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -62,7 +63,7 @@ ControlMessage decode_control_message(const std::string& text);
 class ControlChannel {
  public:
   /// Throws ConfigError when `fd` is not an open socket.
-  explicit ControlChannel(int fd);
+  explicit ControlChannel(int fd, std::chrono::milliseconds send_timeout = std::chrono::seconds(1));
   ~ControlChannel();
   ControlChannel(const ControlChannel&) = delete;
   ControlChannel& operator=(const ControlChannel&) = delete;
@@ -70,8 +71,8 @@ class ControlChannel {
   /// Two connected ends: raw descriptors, close-on-exec set.
   static std::pair<int, int> make_pair();
 
-  /// Blocks while the peer's buffer is full, at most a second. False when the peer is gone or does
-  /// not read. Never SIGPIPE.
+  /// Blocks while the peer's buffer is full, at most the send timeout. False when the peer is gone
+  /// or does not read. Never SIGPIPE.
   bool send(const ControlMessage& message);
   /// The next message, or nothing when none waits or the peer is gone (then peer_gone() is true,
   /// and all it sent has been received). Never blocks. Throws DataError when the packet is no
@@ -82,6 +83,7 @@ class ControlChannel {
 
  private:
   int fd_;
+  std::chrono::milliseconds send_timeout_;
   bool peer_gone_ = false;
   std::mutex send_mutex_;
 };

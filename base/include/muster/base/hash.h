@@ -10,8 +10,9 @@
 
 namespace muster {
 
-/// XXH3, 64 bits, of `bytes` bytes.
-std::uint64_t hash64(const void* data, std::size_t bytes, std::uint64_t seed = 0);
+/// XXH3, 64 bits. Two names, since a literal and a seed would else be taken for an address and a
+/// length.
+std::uint64_t hash64_bytes(const void* data, std::size_t bytes, std::uint64_t seed = 0);
 std::uint64_t hash64(std::string_view text, std::uint64_t seed = 0);
 
 /// Mixes two words into one (the finaliser of SplitMix64 over their combination); order matters.

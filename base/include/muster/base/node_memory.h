@@ -18,6 +18,7 @@ enum class RankState : std::uint32_t {
   kAbsent = 0,  ///< Not attached yet.
   kAlive = 1,   ///< Attached, and holding `alive`.
   kLeft = 2,    ///< Detached in an orderly way.
+  kDied = 3,    ///< Found dead by a peer.
 };
 
 /// A rank's entry in the control page.
@@ -79,6 +80,8 @@ class NodeMemory {
   /// Cheap (an atomic load, then a trylock): true when the peer died, left, or the generation
   /// moved. A peer that has not joined yet is not lost.
   bool peer_is_lost(int local_rank);
+  /// The same, whatever the generation: true when this very peer died or left.
+  bool peer_is_gone(int local_rank);
   bool generation_moved() const;
   /// Launcher: tells every waiter that this generation is over.
   void end_generation();
