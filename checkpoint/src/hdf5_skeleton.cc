@@ -160,7 +160,9 @@ std::int64_t add_dataset(hid_t file, hid_t links, hid_t properties, const Tensor
 
 Hdf5Handle create_file(const std::string& path) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "H5Pcreate");
-  check_hdf5(H5Pset_fapl_sec2(access.get()), "H5Pset_fapl_sec2");
+  // Not the default driver: it resolves symbolic links, and one to a memory file leads nowhere. Nor
+  // the core driver: it would allocate and clear the whole file.
+  check_hdf5(H5Pset_fapl_stdio(access.get()), "H5Pset_fapl_stdio");
   // Readable by every HDF5 since 1.8, and with checksums of HDF5's own in its metadata.
   check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18),
              "H5Pset_libver_bounds");

@@ -1,0 +1,88 @@
+// The rule of retention, and names of checkpoint directories.
+#include "muster/checkpoint/retention.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "muster/base/error.h"
+#include "muster/checkpoint/layout.h"
+
+namespace muster::checkpoint {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+std::vector<std::int64_t> expired(int keep_last, std::int64_t keep_every,
+                                  std::vector<std::int64_t> steps) {
+  return expired_steps({.keep_last = keep_last, .keep_every = keep_every}, steps);
+}
+
+TEST(RetentionTest, KeepsTheNewestInWhateverOrderTheyCome) {
+  EXPECT_THAT(expired(2, 0, {30, 10, 40, 20}), ElementsAre(10, 20));
+  EXPECT_THAT(expired(4, 0, {30, 10, 40, 20}), IsEmpty());
+  EXPECT_THAT(expired(9, 0, {30, 10}), IsEmpty());
+  EXPECT_THAT(expired(1, 0, {}), IsEmpty());
+}
+
+TEST(RetentionTest, KeepsEveryNthBesides) {
+  EXPECT_THAT(expired(1, 20, {10, 20, 30, 40, 50}), ElementsAre(10, 30));
+  EXPECT_THAT(expired(2, 1, {10, 20, 30}), IsEmpty());
+  EXPECT_THAT(expired(1, 1000, {0, 7, 8}), ElementsAre(7)) << "step 0 is a multiple of everything";
+}
+
+// For every rule and every set of steps: the newest `keep_last` and the multiples stay, all else
+// goes.
+TEST(RetentionTest, HoldsForEverySmallCase) {
+  for (int keep_last = 1; keep_last <= 4; ++keep_last) {
+    for (std::int64_t keep_every = 0; keep_every <= 4; ++keep_every) {
+      for (unsigned set = 0; set < 256; ++set) {
+        std::vector<std::int64_t> steps;
+        for (int step = 0; step < 8; ++step) {
+          if ((set >> step) & 1u) steps.push_back(step);
+        }
+        std::vector<std::int64_t> expected;
+        for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < steps.size(); ++i) {
+          if (keep_every == 0 || steps[i] % keep_every != 0) expected.push_back(steps[i]);
+        }
+        ASSERT_EQ(expired(keep_last, keep_every, steps), expected)
+            << "keep_last " << keep_last << ", keep_every " << keep_every << ", set " << set;
+      }
+    }
+  }
+}
+
+TEST(RetentionTest, RefusesRulesThatKeepNothingNamingAllProblems) {
+  try {
+    Retention{.keep_last = 0, .keep_every = -1}.validate();
+    FAIL() << "expected ConfigError";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), ::testing::AllOf(::testing::HasSubstr("keep_last"),
+                                               ::testing::HasSubstr("keep_every")));
+  }
+}
+
+TEST(LayoutTest, StepsAndNamesGoBothWays) {
+  for (const std::int64_t step : {0L, 7L, 12345678L, 99999999L, 100000000L, 9223372036854775807L}) {
+    EXPECT_EQ(step_of_directory_name(step_directory_name(step)), step);
+  }
+  EXPECT_EQ(step_directory_name(1200), "step-00001200");
+}
+
+TEST(LayoutTest, OtherNamesAreNoCheckpoints) {
+  for (const char* name :
+       {"", "step-", "step-1", "step-0000001", "step-00000001.damaged", "step-00000001.damaged-2",
+        ".attempt-step-00000001-g0", "step-000000001", "step--0000001", "step-+0000001",
+        "step-0000000a", "step-99999999999999999999", "steps-00000001", "Step-00000001"}) {
+    EXPECT_EQ(step_of_directory_name(name), std::nullopt) << name;
+  }
+}
+
+TEST(LayoutTest, NamesOfAttemptsAndShards) {
+  EXPECT_EQ(attempt_directory_name(12, 3), ".attempt-step-00000012-g3");
+  EXPECT_EQ(shard_file_name(1, 4), "rank-00001-of-00004.h5");
+  EXPECT_THROW(shard_file_name(4, 4), InternalError);
+}
+
+}  // namespace
+}  // namespace muster::checkpoint

@@ -1,0 +1,112 @@
+// Making, sharding and comparing sample states.
+#include "sample_state.h"
+
+#include <cstdlib>
+#include <random>
+#include <utility>
+
+namespace muster::checkpoint {
+namespace {
+
+std::vector<TensorRange> sample_tensors(bool large) {
+  std::vector<TensorRange> tensors = {
+      whole_tensor("layer1.0.conv.weight", DType::kFloat32, {16, 3, 3, 3}),
+      whole_tensor("layer1.0.conv.bias", DType::kFloat32, {16}),
+      whole_tensor("layer1.0.bn.num_batches_tracked", DType::kInt64, {}),
+      whole_tensor("head.weight", DType::kFloat64, {10, 97}),
+      whole_tensor("half", DType::kFloat16, {5, 5}),
+      whole_tensor("brain", DType::kBFloat16, {3, 11}),
+      whole_tensor("mask", DType::kBool, {13}),
+      whole_tensor("bytes", DType::kUInt8, {1000}),
+      whole_tensor("int8", DType::kInt8, {3}),
+      whole_tensor("int16", DType::kInt16, {3, 1}),
+      whole_tensor("int32", DType::kInt32, {1, 2}),
+      whole_tensor("nothing", DType::kFloat32, {0, 4}),
+      whole_tensor("optimizer/exp_avg 100% \xc3\xa9", DType::kFloat32, {700}),
+  };
+  // Three chunks of 1 MiB, the last of them short.
+  if (large) tensors.push_back(whole_tensor("embedding", DType::kFloat32, {601, 1000}));
+  return tensors;
+}
+
+}  // namespace
+
+SampleState sample_state(std::uint64_t seed, bool large) {
+  std::mt19937_64 random(seed);
+  SampleState state;
+  for (TensorRange& whole : sample_tensors(large)) {
+    std::vector<std::byte> data(static_cast<std::size_t>(whole.bytes()));
+    // A bool is 0 or 1, whatever the seed.
+    const std::uint64_t mask = whole.dtype == DType::kBool ? 1 : 255;
+    for (std::byte& byte : data) byte = static_cast<std::byte>((random() >> 7) & mask);
+    state.push_back({std::move(whole), std::move(data)});
+  }
+  return state;
+}
+
+std::vector<SourceRange> shard_of(const SampleState& state, int rank, int world_size) {
+  std::vector<SourceRange> sources;
+  for (const SampleTensor& tensor : state) {
+    TensorRange range = tensor.whole;
+    const std::int64_t numel = tensor.whole.numel();
+    range.begin = numel * rank / world_size;
+    range.end = numel * (rank + 1) / world_size;
+    const std::int64_t offset_bytes = range.begin * dtype_bytes(range.dtype);
+    sources.push_back({std::move(range), tensor.data.data() + offset_bytes});
+  }
+  return sources;
+}
+
+Json sample_run_state(std::int64_t step, int world_size) {
+  return {{"progress", {{"step", step}, {"epoch", 1}, {"position", step * 64}, {"loss", 0.1}}},
+          {"job", {{"seed", 7}}},
+          {"circumstances", {{"world_size", world_size}}}};
+}
+
+std::vector<ShardRecord> write_shards(const CheckpointStore& store, const SampleState& state,
+                                      std::int64_t step, int world_size, int generation) {
+  std::vector<ShardRecord> records;
+  for (int rank = 0; rank < world_size; ++rank) {
+    records.push_back(
+        store.write_shard(step, generation, rank, world_size, shard_of(state, rank, world_size)));
+  }
+  return records;
+}
+
+std::filesystem::path save(const CheckpointStore& store, const SampleState& state,
+                           std::int64_t step, int world_size, int generation) {
+  return store.commit(step, generation, write_shards(store, state, step, world_size, generation),
+                      sample_run_state(step, world_size));
+}
+
+std::string first_difference(const Checkpoint& checkpoint, const SampleState& state) {
+  for (const SampleTensor& tensor : state) {
+    std::vector<std::byte> read(tensor.data.size());
+    checkpoint.read(tensor.whole, read.data());
+    if (read != tensor.data) return tensor.whole.name;
+  }
+  return "";
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "muster-checkpoint-XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) throw InternalError("mkdtemp failed: " + pattern);
+  path_ = pattern;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace muster::checkpoint
