@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
@@ -84,8 +85,11 @@ int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, Contro
 
 }  // namespace
 
-int run_main(int argc, const char* const* argv, const TrainerFactory& make_trainer) {
-  RankEnv env;
+namespace {
+
+/// The whole program; returns its exit code. `env` is filled in on the way.
+int run_program(int argc, const char* const* argv, const TrainerFactory& make_trainer,
+                RankEnv& env) {
   std::unique_ptr<ControlChannel> control;
   std::unique_ptr<Trainer> trainer;
   bool options_checked = false;
@@ -126,6 +130,19 @@ int run_main(int argc, const char* const* argv, const TrainerFactory& make_train
   } catch (const std::exception& e) {
     return fail(ExitCode::kUserError, "UserError", e.what());
   }
+}
+
+}  // namespace
+
+int run_main(int argc, const char* const* argv, const TrainerFactory& make_trainer) {
+  RankEnv env;
+  const int exit_code = run_program(argc, argv, make_trainer, env);
+  if (exit_code != 0 && env.launched_by == LaunchedBy::kMpi) {
+    // MPI's own exit handlers may wait for ever for a rank that is dead (collectives/world.h).
+    std::fflush(nullptr);
+    std::_Exit(exit_code);
+  }
+  return exit_code;
 }
 
 }  // namespace muster::internal
