@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "data_loader/temporary_directory.h"
 #include "muster/base/error.h"
-#include "temporary_directory.h"
 
 namespace muster {
 namespace {
