@@ -161,7 +161,11 @@ TEST(NodeMemory, HostileDescriptorIsConfigErrorAndStaysOpen) {
     EXPECT_EQ(ftruncate(fd, static_cast<off_t>(NodeMemory::kCapacityBytes)), 0);
     return fd;
   };
-  expect_refused(terabyte(MFD_ALLOW_SEALING));  // the right size, but it could shrink
+  // The right size and first bytes, but it could shrink.
+  const auto real = NodeMemory::create(1, 0);
+  const int unsealed = terabyte(MFD_ALLOW_SEALING);
+  EXPECT_EQ(pwrite(unsealed, &real->control(), 64, 0), 64);
+  expect_refused(unsealed);
   const int zeros = terabyte(MFD_ALLOW_SEALING);
   EXPECT_EQ(fcntl(zeros, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
   expect_refused(zeros);  // sealed, but no magic
