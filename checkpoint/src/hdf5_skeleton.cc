@@ -220,7 +220,7 @@ std::string dataset_path(const TensorRange& range) {
       path += c;
     }
   }
-  return path + "[" + std::to_string(range.begin) + ":" + std::to_string(range.end) + "]";
+  return path + "@" + std::to_string(range.begin) + ":" + std::to_string(range.end);
 }
 
 Hdf5Skeleton::Hdf5Skeleton(const FileIdentity& identity, const std::vector<TensorRange>& ranges)

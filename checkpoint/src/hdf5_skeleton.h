@@ -21,14 +21,14 @@ struct FileIdentity {
   int world_size = 1;
 };
 
-/// "/tensors/" + the tensor's name ('/' as %2F, '%' as %25) + "[begin:end]".
+/// "/tensors/" + the tensor's name ('/' as %2F, '%' as %25) + "@begin:end".
 std::string dataset_path(const TensorRange& range);
 
 class Hdf5Skeleton {
  public:
   /// `ranges` have passed check_range() and are distinct. Memory needed: the structure only,
   /// whatever the data's size. Throws CheckpointError when libhdf5 or the memory file fails. Holds
-  /// libhdf5's process-wide lock for some 50 microseconds a range.
+  /// libhdf5's process-wide lock for some 80 microseconds a range.
   Hdf5Skeleton(const FileIdentity& identity, const std::vector<TensorRange>& ranges);
   ~Hdf5Skeleton();
   Hdf5Skeleton(const Hdf5Skeleton&) = delete;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <ostream>
 
 #include "memory_env.h"
 #include "muster/checkpoint/checkpoint_store.h"
@@ -30,6 +31,8 @@ std::string describe(const Crash& crash, std::int64_t call) {
          errno_text(crash.errno_value) + (crash.power_cut ? " and a power cut" : "") + " at call " +
          std::to_string(call);
 }
+
+void PrintTo(const Crash& crash, std::ostream* out) { *out << describe(crash, 0); }
 
 const Crash kCrashes[] = {
     {Failure::kOnce, ENOSPC, false}, {Failure::kOnce, EIO, false}, {Failure::kOnce, EIO, true},
@@ -88,63 +91,61 @@ class CrashingRun {
   bool restored_new_state_ = false;
 };
 
-TEST(CrashTest, AnInterruptedSaveLeavesTheCheckpointBefore) {
-  for (const Crash& crash : kCrashes) {
-    std::int64_t call = 0;
-    for (bool saved = false; !saved; ++call) {
-      CrashingRun run;
-      saved = run.save_failing_at(call, crash, 2);
-      const std::int64_t step = run.restored_step();
-      // A save that was reported done is there; one that was not may be there, whole.
-      ASSERT_THAT(step, AnyOf(saved ? 2 : 1, 2)) << describe(crash, call);
-      ASSERT_LT(call, kTooManyCalls);
+class CrashTest : public ::testing::TestWithParam<Crash> {};
+
+INSTANTIATE_TEST_SUITE_P(EveryKind, CrashTest, ::testing::ValuesIn(kCrashes));
+
+TEST_P(CrashTest, AnInterruptedSaveLeavesTheCheckpointBefore) {
+  std::int64_t call = 0;
+  for (bool saved = false; !saved; ++call) {
+    CrashingRun run;
+    saved = run.save_failing_at(call, GetParam(), 2);
+    const std::int64_t step = run.restored_step();
+    // A save that was reported done is there; one that was not may be there, whole.
+    ASSERT_THAT(step, AnyOf(saved ? 2 : 1, 2)) << describe(GetParam(), call);
+    ASSERT_LT(call, kTooManyCalls);
+  }
+  EXPECT_GT(call, 20) << "a save makes more calls than this";
+}
+
+TEST_P(CrashTest, AnInterruptedReplacementLeavesTheOldOrTheNew) {
+  bool saved = false;
+  for (std::int64_t call = 0; !saved; ++call) {
+    CrashingRun run;
+    saved = run.save_failing_at(call, GetParam(), 1);
+    ASSERT_EQ(run.restored_step(), 1) << describe(GetParam(), call);
+    if (saved) {
+      ASSERT_TRUE(run.restored_new_state()) << describe(GetParam(), call);
     }
-    EXPECT_GT(call, 20) << "a save makes more calls than this";
+    ASSERT_LT(call, kTooManyCalls);
   }
 }
 
-TEST(CrashTest, AnInterruptedReplacementLeavesTheOldOrTheNew) {
-  for (const Crash& crash : kCrashes) {
-    bool saved = false;
-    for (std::int64_t call = 0; !saved; ++call) {
-      CrashingRun run;
-      saved = run.save_failing_at(call, crash, 1);
-      ASSERT_EQ(run.restored_step(), 1) << describe(crash, call);
-      if (saved) {
-        ASSERT_TRUE(run.restored_new_state()) << describe(crash, call);
-      }
-      ASSERT_LT(call, kTooManyCalls);
-    }
+TEST_P(CrashTest, AnInterruptedRetentionDeletesNoMoreThanItMay) {
+  const Crash& crash = GetParam();
+  // One whose bytes the disk fails to deliver counts as damaged, and the one before stands in.
+  const bool may_lose_newest = crash.failure == Failure::kOnce && crash.errno_value == EIO;
+  bool done = false;
+  for (std::int64_t call = 0; !done; ++call) {
+    MemoryEnv env;
+    CheckpointStore store("/run/checkpoints", env);
+    store.prepare();
+    for (int step = 1; step <= 4; ++step) save(store, sample_state(1), step);
+    env.fail_at(call, crash.failure, crash.errno_value);
+    done = message_of([&] { store.retain({.keep_last = 2}); }) == "no error";
+    env.stop_failing();
+    if (crash.power_cut) env.lose_power();
+    store.prepare();
+    ASSERT_THAT(store.newest_valid()->manifest().step, AnyOf(4, may_lose_newest ? 3 : 4))
+        << describe(crash, call);
+    std::size_t complete = 0;
+    for (const Info& info : store.list()) complete += info.complete ? 1 : 0;
+    ASSERT_GE(complete, 2u) << describe(crash, call);
+    ASSERT_LT(call, kTooManyCalls);
   }
 }
 
-TEST(CrashTest, AnInterruptedRetentionDeletesNoMoreThanItMay) {
-  for (const Crash& crash : kCrashes) {
-    bool done = false;
-    for (std::int64_t call = 0; !done; ++call) {
-      MemoryEnv env;
-      CheckpointStore store("/run/checkpoints", env);
-      store.prepare();
-      for (int step = 1; step <= 4; ++step) save(store, sample_state(1), step);
-      env.fail_at(call, crash.failure, crash.errno_value);
-      done = message_of([&] { store.retain({.keep_last = 2}); }) == "no error";
-      env.stop_failing();
-      if (crash.power_cut) env.lose_power();
-      store.prepare();
-      // One whose bytes the disk fails to deliver counts as damaged, and the one before stands in
-      // for it.
-      const bool may_lose_newest = crash.failure == Failure::kOnce && crash.errno_value == EIO;
-      ASSERT_THAT(store.newest_valid()->manifest().step, AnyOf(4, may_lose_newest ? 3 : 4))
-          << describe(crash, call);
-      std::size_t complete = 0;
-      for (const Info& info : store.list()) complete += info.complete ? 1 : 0;
-      ASSERT_GE(complete, 2u) << describe(crash, call);
-      ASSERT_LT(call, kTooManyCalls);
-    }
-  }
-}
-
-TEST(CrashTest, AnInterruptedPrepareCanBeRepeated) {
+TEST(PrepareCrashTest, AnInterruptedPrepareCanBeRepeated) {
   // Between the two renames of a replacement, the worst that prepare() can find.
   const Crash crash{Failure::kDeath, EIO, true};
   bool prepared = false;
@@ -165,7 +166,7 @@ TEST(CrashTest, AnInterruptedPrepareCanBeRepeated) {
   }
 }
 
-TEST(CrashTest, ADiskThatIsFullIsNamedAndTheNextSaveWorks) {
+TEST(FullDiskTest, ADiskThatIsFullIsNamedAndTheNextSaveWorks) {
   MemoryEnv env;
   CheckpointStore store("/run/checkpoints", env);
   store.prepare();
