@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "hdf5_handles.h"
 #include "hdf5_skeleton.h"
@@ -77,8 +77,8 @@ TEST_F(Hdf5FileTest, TheLibraryReadsEveryBytePartByPart) {
       // Read in the file's own type, so nothing is converted.
       check_hdf5(H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, read.data()),
                  "H5Dread");
-      EXPECT_EQ(std::memcmp(read.data(), source.data, read.size() - 1), 0)
-          << describe(source.range);
+      const auto* expected = static_cast<const std::byte*>(source.data);
+      EXPECT_TRUE(std::equal(read.begin(), read.end() - 1, expected)) << describe(source.range);
       EXPECT_EQ(text_attribute(dataset.get(), "tensor"), source.range.name);
       EXPECT_EQ(text_attribute(dataset.get(), "dtype"), dtype_name(source.range.dtype));
       EXPECT_EQ(number_attribute(dataset.get(), "begin"), source.range.begin);
