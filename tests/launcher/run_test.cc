@@ -106,6 +106,9 @@ TEST_F(RunTest, TheCauseIsTheRankThatFailedAndNotItsSurvivors) {
   EXPECT_THAT(error_, HasSubstr("generation-000/rank-1.log"));
   EXPECT_THAT(error_, HasSubstr("exit code 75"));
   EXPECT_THAT(error_, Not(HasSubstr("PeerLost")));
+  for (const int survivor : {0, 2}) {
+    EXPECT_THAT(log(0, survivor), HasSubstr("PeerLost")) << "woken, not killed";
+  }
 }
 
 TEST_F(RunTest, SurvivorsThatDoNotNoticeAreKilled) {
@@ -132,10 +135,11 @@ TEST_F(RunTest, RanksGetACleanStart) {
   MusterProcess muster(directory_,
                        {"run", "-n", "2", "--", "sh", "-c",
                         "cat; ls -l /proc/self/fd | grep -c -e socket: -e memfd:; "
+                        "awk '{print \"session of its own:\", $1 == $6}' /proc/$$/stat; "
                         "grep SigIgn /proc/self/status; echo $MUSTER_RANK of $MUSTER_WORLD_SIZE"});
   EXPECT_EQ(muster.wait(), 0);
   // Standard input is empty, two descriptors beside the three, no signal is ignored.
-  EXPECT_EQ(muster.output(), "2\nSigIgn:\t0000000000000000\n0 of 2\n");
+  EXPECT_EQ(muster.output(), "2\nsession of its own: 1\nSigIgn:\t0000000000000000\n0 of 2\n");
 }
 
 TEST_F(RunTest, AnUnwritableLogDirectoryIsAConfigError) {
