@@ -24,14 +24,16 @@ namespace {
 
 constexpr unsigned kFlagExiting = 0x4;  // PF_EXITING in the kernel's include/linux/sched.h
 
-// Empty when the process is gone or not ours to read.
-std::string read_proc(pid_t pid, const char* name) {
+// Nothing when there is no such file: the process is gone or not ours to read, or the kernel was
+// built without it.
+std::optional<std::string> read_proc(pid_t pid, const std::string& name) {
   const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
   FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return std::nullopt;
   std::string text;
   char buffer[4096];
   ssize_t bytes;
-  while (file.is_open() && (bytes = read(file.get(), buffer, sizeof buffer)) > 0) {
+  while ((bytes = read(file.get(), buffer, sizeof buffer)) > 0) {
     text.append(buffer, static_cast<std::size_t>(bytes));
   }
   return text;
@@ -59,7 +61,7 @@ struct Stat {
 // proc(5): pid (name) state parent group session tty tty-group flags. The name may hold anything,
 // also parentheses.
 std::optional<Stat> read_stat(pid_t pid) {
-  const std::string text = read_proc(pid, "stat");
+  const std::string text = read_proc(pid, "stat").value_or("");
   const std::size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(text.substr(name_end + 1));
@@ -76,6 +78,14 @@ std::optional<Stat> read_stat(pid_t pid) {
 
 std::vector<pid_t> own_children() {
   std::vector<pid_t> children;
+  // proc(5) calls this list unreliable where children leave it during the reading: ours leave only
+  // when this thread reaps them.
+  const std::string self = std::to_string(getpid());
+  if (const auto list = read_proc(getpid(), "task/" + self + "/children")) {
+    std::istringstream pids(*list);
+    for (pid_t pid; pids >> pid;) children.push_back(pid);
+    return children;
+  }
   for (const pid_t pid : all_processes()) {
     const auto stat = read_stat(pid);
     if (stat && stat->parent == getpid()) children.push_back(pid);
@@ -88,7 +98,7 @@ std::vector<pid_t> processes_with_environment(const std::string& line) {
   std::vector<pid_t> found;
   for (const pid_t pid : all_processes()) {
     if (pid == getpid()) continue;
-    const std::string environment = '\0' + read_proc(pid, "environ");
+    const std::string environment = '\0' + read_proc(pid, "environ").value_or("");
     if (environment.find(marked) != std::string::npos) found.push_back(pid);
   }
   return found;

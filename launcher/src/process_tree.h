@@ -11,7 +11,7 @@
 
 namespace muster::launcher {
 
-/// Living or unreaped children of this process. Reads /proc.
+/// Living or unreaped children of this process, which has one thread.
 std::vector<pid_t> own_children();
 
 /// Processes, this one aside, whose environment at their start had the line `line` ("NAME=value").
