@@ -109,11 +109,20 @@ void publish(const fs::path& attempt, const fs::path& target, Env& env) {
   env.sync_directory(target.parent_path());
 }
 
+/// An attempt at a step that is committed, or older: no one will finish it. Other ranks may already
+/// be writing a later one.
+bool is_stale_attempt(std::string_view name, std::int64_t committed_step) {
+  if (!name.starts_with(kAttemptPrefix)) return false;
+  name.remove_prefix(kAttemptPrefix.size());
+  const auto step = step_of_directory_name(name.substr(0, name.rfind("-g")));
+  return step && *step <= committed_step;
+}
+
 /// After a commit the checkpoint is safe, so what cannot be tidied up is no failure of the save.
-void tidy_up(const fs::path& directory, Env& env) {
+void tidy_up(const fs::path& directory, std::int64_t committed_step, Env& env) {
   try {
     for (const std::string& name : env.list_directory(directory)) {
-      if (name.starts_with(kAttemptPrefix) || name.starts_with(kReplacedPrefix)) {
+      if (is_stale_attempt(name, committed_step) || name.starts_with(kReplacedPrefix)) {
         env.remove_all(directory / name);
       }
     }
@@ -228,7 +237,7 @@ fs::path CheckpointStore::commit(std::int64_t step, int generation,
     env_->sync_directory(attempt);
     publish(attempt, target, *env_);
   });
-  tidy_up(directory_, *env_);
+  tidy_up(directory_, step, *env_);
   return target;
 }
 

@@ -102,6 +102,12 @@ TEST_F(CheckpointStoreTest, CommitRemovesAttemptsThatNeverWere) {
   EXPECT_THAT(names(), ElementsAre("step-00000002"));
 }
 
+TEST_F(CheckpointStoreTest, CommitLeavesALaterAttemptThatAnotherRankAlreadyWrites) {
+  store_.write_shard(9, 0, 1, 2, {});
+  save(store_, state_, 5, 1);
+  EXPECT_THAT(names(), ElementsAre(".attempt-step-00000009-g0", "step-00000005"));
+}
+
 TEST_F(CheckpointStoreTest, DiscardRemovesOneAttempt) {
   write_shards(store_, state_, 1, 2, 4);
   store_.discard(1, 4);
