@@ -123,7 +123,7 @@ void Rendezvous::check_nobody_lost(const OperationRun& run) {
     if (r == rank_ || has_arrived(r)) continue;
     const bool lost =
         posts_[r].gave_up.load(std::memory_order_acquire) != 0 || node_memory_->peer_is_lost(r);
-    if (lost && !has_arrived(r)) throw_lost(r, run);
+    if (lost && !has_arrived(r)) throw_lost(run);
   }
 }
 
@@ -145,22 +145,31 @@ std::string Rendezvous::last_seen(int rank) {
          doing + ")";
 }
 
-// Once the generation has moved every rank counts as lost; the message should name one that really
-// is, if any.
-void Rendezvous::throw_lost(int rank, const OperationRun& run) {
+Rendezvous::Loss Rendezvous::loss_of(int rank) {
+  const bool gone = node_memory_->peer_is_gone(rank);
+  const std::uint32_t state = node_memory_->control().slots[rank].state.load();
+  if (state == static_cast<std::uint32_t>(RankState::kDied)) return Loss::kDied;
+  if (posts_[rank].gave_up.load(std::memory_order_acquire) != 0) return Loss::kGaveUp;
+  if (gone) return Loss::kLeft;
+  const bool absent = !has_arrived(rank) && node_memory_->generation_moved();
+  return absent ? Loss::kGivenUpByLauncher : Loss::kNone;
+}
+
+// One loss makes others: a survivor gives up and leaves, the launcher ends the generation. The
+// message names the one that looks most like the first.
+void Rendezvous::throw_lost(const OperationRun& run) {
+  static constexpr const char* kHow[] = {"was lost", "was given up by the launcher",
+                                         "gave up after an error of its own", "left", "died"};
+  int first = rank_;
+  Loss worst = Loss::kNone;
   for (int r = 0; r < world_size_; ++r) {
-    if (r != rank_ && node_memory_->peer_is_gone(r)) {
-      const bool left = node_memory_->control().slots[r].state.load() ==
-                        static_cast<std::uint32_t>(RankState::kLeft);
-      throw PeerLost(run.description() + ": " + last_seen(r) + (left ? " left" : " died") + "; " +
-                     kRestartAdvice);
-    }
+    const Loss loss = r == rank_ ? Loss::kNone : loss_of(r);
+    if (loss <= worst) continue;
+    worst = loss;
+    first = r;
   }
-  const bool gave_up = posts_[rank].gave_up.load(std::memory_order_acquire) != 0;
-  throw PeerLost(
-      run.description() + ": " + last_seen(rank) +
-      (gave_up ? " gave up after an error of its own" : " was given up by the launcher") + "; " +
-      kRestartAdvice);
+  throw PeerLost(run.description() + ": " + last_seen(first) + " " + kHow[static_cast<int>(worst)] +
+                 "; " + kRestartAdvice);
 }
 
 void Rendezvous::throw_timeout(const OperationRun& run) {

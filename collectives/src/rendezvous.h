@@ -68,7 +68,9 @@ class Rendezvous {
   bool spin_for(int rank) const;
   void sleep_for(int rank);
   void check_nobody_lost(const OperationRun& run);
-  [[noreturn]] void throw_lost(int rank, const OperationRun& run);
+  enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
+  Loss loss_of(int rank);
+  [[noreturn]] void throw_lost(const OperationRun& run);
   [[noreturn]] void throw_timeout(const OperationRun& run);
   std::string last_seen(int rank);
 

@@ -1,0 +1,102 @@
+// A world of one rank, and what every communicator refuses.
+#include "muster/collectives/communicator.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "collectives/operation_checks.h"
+#include "muster/base/error.h"
+#include "queued_communicator.h"
+#include "single_transport.h"
+
+namespace muster::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class SingleRank : public ::testing::Test {
+ protected:
+  SingleRank() { at::set_num_threads(1); }
+
+  template <typename Call>
+  std::string refusal(const Call& call) {
+    try {
+      call();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    ADD_FAILURE() << "nothing was refused";
+    return "";
+  }
+
+  internal::QueuedCommunicator queued_{0, 1, std::make_unique<internal::SingleTransport>(),
+                                       std::chrono::seconds(10)};
+  Communicator& communicator_ = queued_;
+};
+
+TEST_F(SingleRank, DoesEveryOperation) {
+  for (const at::ScalarType dtype : kReducibleDtypes) check_all_operations(communicator_, dtype);
+  check_asynchronous(communicator_);
+}
+
+TEST_F(SingleRank, RefusesWhatIsNotContiguous) {
+  const at::Tensor transposed = at::zeros({3, 4}).t();
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(transposed); }),
+              AllOf(HasSubstr("all_reduce: expected a contiguous tensor"), HasSubstr("[4, 3]")));
+}
+
+TEST_F(SingleRank, RefusesUndefinedTensors) {
+  EXPECT_THAT(refusal([&] { communicator_.broadcast(at::Tensor(), 0); }),
+              HasSubstr("broadcast: expected a tensor, found an undefined one"));
+}
+
+TEST_F(SingleRank, RefusesDtypesItCannotReduce) {
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(at::zeros({3}, at::kInt)); }),
+              AllOf(HasSubstr("float32, float64, bfloat16 or int64"), HasSubstr("Int")));
+  EXPECT_THAT(refusal([&] {
+                communicator_.canonical_all_reduce({at::zeros({3}, at::kBFloat16)},
+                                                   ReductionTree(1));
+              }),
+              AllOf(HasSubstr("canonical_all_reduce"), HasSubstr("BFloat16")));
+}
+
+TEST_F(SingleRank, RefusesWrongNumbersOfElements) {
+  EXPECT_THAT(refusal([&] { communicator_.all_gather(at::zeros({5}), at::zeros({3})); }),
+              AllOf(HasSubstr("all_gather"), HasSubstr("5 elements and 3 elements")));
+  EXPECT_THAT(refusal([&] { communicator_.reduce_scatter(at::zeros({5}), at::zeros({3})); }),
+              HasSubstr("reduce_scatter"));
+}
+
+TEST_F(SingleRank, RefusesTwoDtypes) {
+  EXPECT_THAT(
+      refusal([&] { communicator_.all_gather(at::zeros({3}, at::kDouble), at::zeros({3})); }),
+      AllOf(HasSubstr("one dtype"), HasSubstr("Double and Float")));
+}
+
+TEST_F(SingleRank, RefusesPartlyOverlappingTensors) {
+  const at::Tensor memory = at::zeros({8});
+  EXPECT_THAT(
+      refusal([&] { communicator_.all_gather(memory.narrow(0, 0, 6), memory.narrow(0, 2, 6)); }),
+      HasSubstr("overlap"));
+}
+
+TEST_F(SingleRank, RefusesRootsOutsideTheWorld) {
+  EXPECT_THAT(refusal([&] { communicator_.broadcast(at::zeros({3}), 1); }),
+              HasSubstr("a root in [0, 1), found 1"));
+}
+
+TEST_F(SingleRank, RefusesAnotherNumberOfPartials) {
+  EXPECT_THAT(
+      refusal([&] {
+        communicator_.canonical_all_reduce({at::zeros({3}), at::zeros({3})}, ReductionTree(8));
+      }),
+      HasSubstr("expected 1 partial sums"));
+  EXPECT_THAT(refusal([&] { communicator_.canonical_all_reduce({}, ReductionTree(8)); }),
+              HasSubstr("found 0"));
+}
+
+}  // namespace
+}  // namespace muster::testing

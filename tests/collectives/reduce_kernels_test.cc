@@ -1,0 +1,173 @@
+// The loops against scalar arithmetic: every dtype, operation, number of sources and cut.
+#include "reduce_kernels.h"
+
+#include <c10/util/BFloat16.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+namespace muster::internal {
+namespace {
+
+template <typename T>
+T scalar_combine(Combine combine, T a, T b) {
+  if (combine == Combine::kSum) return static_cast<T>(a + b);
+  if (a != a) return a;
+  if (b != b) return b;
+  return combine == Combine::kMin ? std::min(a, b) : std::max(a, b);
+}
+
+template <typename T>
+std::vector<std::vector<T>> random_sources(int sources, std::int64_t numel) {
+  std::mt19937_64 random(static_cast<unsigned>(sources * 1000 + numel));
+  std::vector<std::vector<T>> all;
+  for (int s = 0; s < sources; ++s) {
+    std::vector<T> values;
+    for (std::int64_t i = 0; i < numel; ++i) {
+      if constexpr (std::is_integral_v<T>) {
+        values.push_back(static_cast<T>(random() % 2000001) - 1000000);
+      } else {
+        values.push_back(static_cast<T>(std::ldexp(static_cast<double>(random() % 10007) - 5003.0,
+                                                   static_cast<int>(random() % 9) - 4)));
+      }
+    }
+    all.push_back(std::move(values));
+  }
+  return all;
+}
+
+template <typename T>
+std::vector<const std::byte*> addresses(const std::vector<std::vector<T>>& sources) {
+  std::vector<const std::byte*> all;
+  for (const auto& source : sources) {
+    all.push_back(reinterpret_cast<const std::byte*>(source.data()));
+  }
+  return all;
+}
+
+ReducePlan plan_for(Combine combine, DType dtype, int sources, bool tree) {
+  if (!tree) return {combine, dtype, sources, left_to_right(sources)};
+  std::vector<LogicalRange> leaves;
+  for (int s = 0; s < sources; ++s) leaves.push_back({s, s + 1});
+  return {combine, dtype, sources, ReductionTree(sources).schedule(leaves)};
+}
+
+// Follows the plan one element at a time, in float32 for bfloat16.
+template <typename T, typename Wide>
+T scalar_result(const ReducePlan& plan, const std::vector<std::vector<T>>& sources, std::size_t i) {
+  std::vector<Wide> values(static_cast<std::size_t>(plan.sources) + 40);
+  for (std::size_t s = 0; s < sources.size(); ++s) values[s] = static_cast<Wide>(sources[s][i]);
+  Wide result = values[0];
+  for (const Addition& addition : plan.additions) {
+    result = scalar_combine<Wide>(plan.combine, values[static_cast<std::size_t>(addition.left)],
+                                  values[static_cast<std::size_t>(addition.right)]);
+    values[static_cast<std::size_t>(addition.into)] = result;
+  }
+  return static_cast<T>(result);
+}
+
+template <typename T, typename Wide>
+void check_dtype(DType dtype) {
+  for (const Combine combine : {Combine::kSum, Combine::kMin, Combine::kMax}) {
+    for (const int sources : {1, 2, 3, 4, 5, 8, 13}) {
+      for (const std::int64_t numel : {0, 1, 63, 64, 65, 1023, 1024, 1025, 4099}) {
+        for (const bool tree : {false, true}) {
+          const ReducePlan plan = plan_for(combine, dtype, sources, tree);
+          const auto inputs = random_sources<T>(sources, numel);
+          std::vector<T> first(static_cast<std::size_t>(numel));
+          std::vector<T> second(static_cast<std::size_t>(numel));
+          std::byte* const outputs[] = {reinterpret_cast<std::byte*>(first.data()),
+                                        reinterpret_cast<std::byte*>(second.data())};
+          reduce(plan, addresses(inputs), outputs, numel);
+          for (std::size_t i = 0; i < first.size(); ++i) {
+            ASSERT_EQ(first[i], (scalar_result<T, Wide>(plan, inputs, i)))
+                << dtype_name(dtype) << ", " << sources << " sources, element " << i << " of "
+                << numel;
+          }
+          ASSERT_EQ(first, second);
+        }
+      }
+    }
+  }
+}
+
+TEST(ReduceKernels, Float32) { check_dtype<float, float>(DType::kFloat32); }
+TEST(ReduceKernels, Float64) { check_dtype<double, double>(DType::kFloat64); }
+TEST(ReduceKernels, Int64) { check_dtype<std::int64_t, std::int64_t>(DType::kInt64); }
+TEST(ReduceKernels, BFloat16IsCombinedInFloat32AndRoundedOnce) {
+  check_dtype<c10::BFloat16, float>(DType::kBFloat16);
+}
+
+TEST(ReduceKernels, Int64WrapsAround) {
+  const std::vector<std::vector<std::int64_t>> inputs = {{std::numeric_limits<std::int64_t>::max()},
+                                                         {1}};
+  std::int64_t result = 0;
+  std::byte* const output = reinterpret_cast<std::byte*>(&result);
+  reduce(plan_for(Combine::kSum, DType::kInt64, 2, false), addresses(inputs), {&output, 1}, 1);
+  EXPECT_EQ(result, std::numeric_limits<std::int64_t>::min());
+}
+
+TEST(ReduceKernels, ANaNComesThroughAsTheOneQuietNaN) {
+  const float odd_nan = -std::nanf("77");
+  for (const Combine combine : {Combine::kSum, Combine::kMin, Combine::kMax}) {
+    for (const int sources : {1, 2, 3, 4, 8}) {
+      for (int at = 0; at < sources; ++at) {
+        std::vector<std::vector<float>> inputs(static_cast<std::size_t>(sources),
+                                               std::vector<float>(37, 1.5f));
+        inputs[static_cast<std::size_t>(at)][36] = odd_nan;
+        std::vector<float> result(37);
+        std::byte* const output = reinterpret_cast<std::byte*>(result.data());
+        reduce(plan_for(combine, DType::kFloat32, sources, true), addresses(inputs), {&output, 1},
+               37);
+        EXPECT_EQ(std::bit_cast<std::uint32_t>(result[36]), 0x7fc00000u);
+      }
+    }
+  }
+}
+
+TEST(ReduceKernels, OutputsMayBeSources) {
+  for (const int sources : {2, 3, 4, 6}) {
+    const ReducePlan plan = plan_for(Combine::kSum, DType::kFloat32, sources, true);
+    const auto inputs = random_sources<float>(sources, 3000);
+    auto shared = inputs;
+    std::vector<std::byte*> outputs;
+    for (auto& values : shared) outputs.push_back(reinterpret_cast<std::byte*>(values.data()));
+    reduce(plan, addresses(shared), outputs, 3000);
+    for (const auto& values : shared) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        ASSERT_EQ(values[i], (scalar_result<float, float>(plan, inputs, i)));
+      }
+    }
+  }
+}
+
+// What one rank reduces depends on the number of ranks: the bits must not depend on where the range
+// is cut.
+TEST(ReduceKernels, AnyCutGivesTheSameBits) {
+  const auto inputs = random_sources<float>(5, 5000);
+  const ReducePlan plan = plan_for(Combine::kSum, DType::kFloat32, 5, true);
+  std::vector<float> whole(5000);
+  std::byte* const output = reinterpret_cast<std::byte*>(whole.data());
+  reduce(plan, addresses(inputs), {&output, 1}, 5000);
+  std::mt19937 random(1);
+  for (int trial = 0; trial < 100; ++trial) {
+    std::vector<float> cut(5000);
+    for (std::int64_t begin = 0; begin < 5000;) {
+      const std::int64_t end = std::min<std::int64_t>(5000, begin + 1 + random() % 2000);
+      std::vector<const std::byte*> sources;
+      for (const auto& input : inputs) {
+        sources.push_back(reinterpret_cast<const std::byte*>(input.data() + begin));
+      }
+      std::byte* const piece = reinterpret_cast<std::byte*>(cut.data() + begin);
+      reduce(plan, sources, {&piece, 1}, end - begin);
+      begin = end;
+    }
+    ASSERT_EQ(std::memcmp(cut.data(), whole.data(), 5000 * sizeof(float)), 0);
+  }
+}
+
+}  // namespace
+}  // namespace muster::internal

@@ -1,0 +1,78 @@
+// Every operation between forked ranks over shared memory.
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "collectives/operation_checks.h"
+#include "collectives/rank_processes.h"
+
+namespace muster::testing {
+namespace {
+
+class ShmOperations : public ::testing::TestWithParam<std::tuple<int, at::ScalarType>> {};
+
+TEST_P(ShmOperations, GiveExactResults) {
+  const auto [world_size, dtype] = GetParam();
+  run_ranks(world_size, [dtype = dtype](int, Communicator& communicator) {
+    check_all_operations(communicator, dtype);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(WorldSizes, ShmOperations,
+                         ::testing::Combine(::testing::Values(2, 3, 4),
+                                            ::testing::ValuesIn(kReducibleDtypes)),
+                         [](const auto& given) {
+                           return "Ranks" + std::to_string(std::get<0>(given.param)) +
+                                  c10::toString(std::get<1>(given.param));
+                         });
+
+TEST(ShmTransport, RunsManyOperationsInFlight) {
+  for (const int world_size : {2, 3, 8}) {
+    run_ranks(world_size,
+              [](int, Communicator& communicator) { check_asynchronous(communicator); });
+  }
+}
+
+// Reduced straight in symmetric memory on one rank, from ordinary memory on another: all ranks must
+// take the same way.
+TEST(ShmTransport, MixesSymmetricAndOrdinaryTensors) {
+  run_ranks(3, [](int rank, Communicator& communicator) {
+    constexpr std::int64_t kNumel = 300000;
+    at::Tensor symmetric = communicator.allocate_symmetric(kNumel, at::kFloat);
+    at::Tensor tensor = rank == 1 ? at::empty({kNumel}, at::kFloat) : symmetric;
+    tensor.copy_(rank_values(rank, kNumel, at::kFloat));
+    communicator.all_reduce(tensor).wait();
+    EXPECT_TRUE(at::equal(tensor, combined_values(3, kNumel, at::kFloat, ReduceOp::kSum)));
+  });
+}
+
+// Slices of one symmetric tensor, at different places on different ranks.
+TEST(ShmTransport, TakesSlicesOfSymmetricTensors) {
+  run_ranks(2, [](int rank, Communicator& communicator) {
+    constexpr std::int64_t kNumel = 100001;
+    at::Tensor whole = communicator.allocate_symmetric(3 * kNumel, at::kDouble);
+    at::Tensor tensor = whole.narrow(0, rank * kNumel + 1, kNumel);
+    tensor.copy_(rank_values(rank, kNumel, at::kDouble));
+    communicator.all_reduce(tensor).wait();
+    EXPECT_TRUE(at::equal(tensor, combined_values(2, kNumel, at::kDouble, ReduceOp::kSum)));
+    EXPECT_EQ(whole[rank * kNumel].item<double>(), 0.0);
+    EXPECT_EQ(whole[(rank + 1) * kNumel + 1].item<double>(), 0.0);
+  });
+}
+
+TEST(ShmTransport, GivesSymmetricTensorsZeroedAndDistinct) {
+  run_ranks(2, [](int rank, Communicator& communicator) {
+    at::Tensor a = communicator.allocate_symmetric(5000, at::kFloat);
+    at::Tensor b = communicator.allocate_symmetric(1, at::kLong);
+    EXPECT_EQ(a.abs().max().item<float>(), 0.0f);
+    a.fill_(rank + 1.0);
+    b.fill_(7);
+    communicator.barrier().wait();
+    EXPECT_EQ(a.min().item<float>(), rank + 1.0f);
+    EXPECT_EQ(b.item<std::int64_t>(), 7);
+    EXPECT_EQ(communicator.allocate_symmetric(0, at::kFloat).numel(), 0);
+  });
+}
+
+}  // namespace
+}  // namespace muster::testing
