@@ -33,7 +33,9 @@ std::string headline(const FailureFacts& facts) {
   if (step > 0) text += " after step " + std::to_string(step);
   if (facts.cause->failure) text += ": " + facts.cause->failure->message;
   const int others = others_with_same_message(facts);
-  if (others > 0) text += " (the same on " + ranks_text(others) + " more)";
+  if (others > 0)
+    text += " (the same on " + std::to_string(others) +
+            (others == 1 ? " other rank)" : " other ranks)");
   return text;
 }
 

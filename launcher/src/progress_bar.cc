@@ -56,7 +56,7 @@ std::string rate_text(double per_second) {
 
 std::optional<std::chrono::seconds> time_left(const Progress& progress, std::int64_t first_step,
                                               std::chrono::duration<double> elapsed) {
-  if (progress.total_steps <= 0 || progress.step <= first_step) return std::nullopt;
+  if (progress.step >= progress.total_steps || progress.step <= first_step) return std::nullopt;
   const double per_step = elapsed.count() / static_cast<double>(progress.step - first_step);
   const double left = per_step * static_cast<double>(progress.total_steps - progress.step);
   return std::chrono::seconds(std::llround(std::min(left, 1e9)));

@@ -151,8 +151,9 @@ void Supervisor::on_signals(Generation& generation) {
       case StopRequest::Step::kNothing:
         break;
       case StopRequest::Step::kAsk:
-        console_.note(stop_.reason() + ": the ranks have " + seconds_text(options_.grace) +
-                      " to save and leave" + (signal == SIGINT ? "; Ctrl-C again kills them" : ""));
+        console_.note("asked to stop (" + stop_.reason() + "): the ranks have " +
+                      seconds_text(options_.grace) + " to save and leave" +
+                      (signal == SIGINT ? "; Ctrl-C again kills them" : ""));
         generation.ask_to_stop(stop_, options_.grace);
         set_state("stopping");
         break;

@@ -64,6 +64,7 @@ TEST(ProgressBarTest, TimeLeftFollowsThePace) {
   EXPECT_EQ(time_left(progress, 10, std::chrono::seconds(40)), std::chrono::seconds(140));
   EXPECT_FALSE(time_left(progress, 30, std::chrono::seconds(40))) << "no step made yet";
   EXPECT_FALSE(time_left(Progress{30, 0, 0, 0, 0}, 10, std::chrono::seconds(40))) << "no end known";
+  EXPECT_FALSE(time_left(Progress{100, 100, 0, 0, 0}, 10, std::chrono::seconds(40))) << "there";
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string>
 
+#include "announcement.h"
 #include "commands/checkpoint_path.h"
 #include "commands/command.h"
 #include "commands/words.h"
@@ -54,8 +55,8 @@ void print_text(const Json& json) {
   std::printf("checkpoint  %s\n", text("path").c_str());
   std::printf("step        %lld\n", number("step"));
   std::printf("state hash  %s\n", text("state_hash").c_str());
-  std::printf("written by  %lld ranks, generation %lld\n", number("world_size"),
-              number("generation"));
+  std::printf("written by  %s, generation %lld\n",
+              ranks_text(static_cast<int>(number("world_size"))).c_str(), number("generation"));
   std::printf("tensors     %zu, %lld bytes\n", json["tensors"].size(), number("tensor_bytes"));
   for (const auto& tensor : json["tensors"]) {
     std::printf("  %-48s %-9s %-20s %12lld bytes\n", tensor["name"].get<std::string>().c_str(),
