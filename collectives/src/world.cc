@@ -92,7 +92,7 @@ World::Membership::~Membership() {
   const bool unwinding = std::uncaught_exceptions() > exceptions_at_start;
   const bool orderly = mpi && communicator && !unwinding && communicator->leave_together();
   communicator.reset();
-  if (node_memory) node_memory->leave(env.local_rank);
+  if (node_memory) node_memory->leave(env.rank);
   if (orderly) mpi->finalize();
 }
 
@@ -111,9 +111,11 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
   } else {
     auto memory = membership->mpi ? share_among_ranks(env, *membership->mpi, options.timeout)
                                   : attach_to_launcher(env);
-    memory->join(env.local_rank);
+    // By rank and not by local rank, which mpirun need not give in the order of ranks: the order of
+    // sums hangs on it.
+    memory->join(env.rank);
     membership->node_memory = memory;
-    transport = std::make_unique<ShmTransport>(memory, env.local_rank, env.local_world_size);
+    transport = std::make_unique<ShmTransport>(memory, env.rank, env.world_size);
   }
   membership->communicator = std::make_unique<QueuedCommunicator>(
       env.rank, env.world_size, std::move(transport), options.timeout);
