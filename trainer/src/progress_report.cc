@@ -45,6 +45,11 @@ void ProgressReport::step(const StepReport& report, std::int64_t total_steps, st
   control_->send(Progress{report.step, total_steps, epoch, report.loss, samples_per_second_});
 }
 
+void ProgressReport::pause(Clock::time_point now) {
+  window_start_ = now;
+  window_samples_ = 0;
+}
+
 void ProgressReport::checkpoint(std::int64_t step, const std::string& path) {
   if (control_ != nullptr) {
     control_->send(CheckpointDone{step, path});

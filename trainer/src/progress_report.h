@@ -21,6 +21,8 @@ class ProgressReport {
   /// Rate-limited to 20 messages a second; the first and the last step are always told.
   void step(const StepReport& report, std::int64_t total_steps, std::int64_t epoch,
             Clock::time_point now);
+  /// Time was spent on something other than steps: the rate is measured anew from `now`.
+  void pause(Clock::time_point now);
   void checkpoint(std::int64_t step, const std::string& path);
 
  private:

@@ -275,6 +275,7 @@ void TrainingRun::evaluate() {
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
   model_->train();
+  progress_report_.pause(internal::ProgressReport::Clock::now());
   metrics_ = Json::object();
   for (const Metric& metric : sums.metrics()) metrics_[metric.name] = metric.mean();
   if (world_.env().rank != 0) return;
