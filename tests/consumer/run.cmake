@@ -1,4 +1,4 @@
-# Installs the build, builds tests/consumer against the install tree, trains with it and reads its checkpoint.
+# Installs the build, builds tests/consumer against the install tree, trains with it, reads its checkpoint, and starts the installed programs.
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE result)
   if(result)
@@ -16,3 +16,4 @@ run(${CMAKE_COMMAND} --build ${work_dir}/build)
 run(${work_dir}/build/consumer --steps 3 --checkpoint-dir ${work_dir}/checkpoints)
 run(${work_dir}/build/reader ${work_dir}/checkpoints/step-00000003)
 run(${work_dir}/install/bin/muster verify ${work_dir}/checkpoints/step-00000003)
+run(${work_dir}/install/bin/fashion_mnist --help)
