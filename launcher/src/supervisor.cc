@@ -250,6 +250,11 @@ void Supervisor::tell_end(const Decision& decision) {
   if (history_.restarts > 0) text += ", restarts: " + std::to_string(history_.restarts);
   if (!status_.checkpoint_path.empty()) text += "; newest checkpoint " + status_.checkpoint_path;
   console_.note(text);
+  if (console_.dropped_bytes() > 0) {
+    console_.error(std::to_string(console_.dropped_bytes()) +
+                   " bytes of rank 0's output are lost: no log file could take them, and whoever "
+                   "reads was too slow");
+  }
   write_status();
 }
 

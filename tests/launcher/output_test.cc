@@ -88,6 +88,34 @@ TEST_F(OutputTest, ADeadReaderEndsNothing) {
   EXPECT_TRUE(log(0, 0) == pattern_bytes(kMegabyte));
 }
 
+TEST_F(OutputTest, AFullDiskCostsTheLogAndNotTheJob) {
+  const std::filesystem::path folder = directory_.path() / "logs" / "generation-000";
+  std::filesystem::create_directories(folder);
+  std::filesystem::create_symlink("/dev/full", folder / "rank-0.log");
+  MusterProcess muster(directory_, run_words({"-n", "2"}, {"hello", "bytes=1048576", "done"}));
+  EXPECT_EQ(muster.wait(), 0);
+  EXPECT_TRUE(muster.output() == pattern_bytes(kMegabyte)) << muster.output().size() << " bytes";
+  EXPECT_THAT(muster.error(), HasSubstr("the output of rank 0 is not kept from here on"));
+  EXPECT_THAT(muster.error(), HasSubstr("No space left on device"));
+  EXPECT_TRUE(log(0, 1) == pattern_bytes(kMegabyte));
+}
+
+TEST_F(OutputTest, WhatNeitherLogNorReaderTakesIsCounted) {
+  const std::filesystem::path folder = directory_.path() / "logs" / "generation-000";
+  std::filesystem::create_directories(folder);
+  std::filesystem::create_symlink("/dev/full", folder / "rank-0.log");
+  Pipe pipe;
+  MusterProcess muster(directory_, run_words({}, {"hello", "bytes=16777216", "done"}),
+                       {pipe.writing.get(), -1});
+  pipe.writing.reset();
+  ASSERT_TRUE(wait_for_state("done")) << "the job must end while nobody reads";
+  const std::string seen = read_to_end(pipe.reading.get());
+  EXPECT_EQ(muster.wait(), 0);
+  EXPECT_TRUE(seen == pattern_bytes(16 * kMegabyte).substr(0, seen.size()));
+  EXPECT_THAT(muster.error(),
+              HasSubstr("muster: " + std::to_string(16 * kMegabyte - seen.size()) + " bytes"));
+}
+
 TEST_F(OutputTest, WithoutATerminalProgressIsLines) {
   MusterProcess muster(directory_,
                        run_words({"-n", "2"}, {"hello", "rank=0", "progress=1/3", "progress=2/3",

@@ -131,6 +131,11 @@ TEST_F(RunTest, QuietKeepsErrorsAlone) {
   EXPECT_THAT(error_, HasSubstr("wrong"));
 }
 
+TEST_F(RunTest, ARankThatIsDoneAndDoesNotLeaveIsNamed) {
+  EXPECT_EQ(run({"--grace", "0.1"}, {"hello", "done", "ignore-term", "pause"}), 70);
+  EXPECT_THAT(error_, HasSubstr("said that it was done, and did not leave"));
+}
+
 TEST_F(RunTest, RanksGetACleanStart) {
   MusterProcess muster(directory_,
                        {"run", "-n", "2", "--", "sh", "-c",
