@@ -2,7 +2,6 @@
 #include "shard_file.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <string>

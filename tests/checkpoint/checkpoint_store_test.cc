@@ -210,6 +210,22 @@ TEST_F(CheckpointStoreTest, RetainNeverDeletesTheNewestValid) {
               ElementsAre("step-00000002", "step-00000003.damaged", "step-00000004.damaged"));
 }
 
+TEST_F(CheckpointStoreTest, RetainKeepsTheNewestValidWhereADamagedNewerOneCannotBeSetAside) {
+  bool reached = true;
+  for (std::int64_t call = 0; reached; ++call) {
+    for (int step = 1; step <= 3; ++step) save(store_, tiny_state(1), step);
+    env_.content(path_of(3) / "rank-00000-of-00001.h5")[100] ^= 1;
+    env_.fail_at(call, Failure::kOnce, EACCES);
+    message_of([&] { store_.retain({.keep_last = 1}); });
+    reached = env_.calls() > call;
+    env_.stop_failing();
+    ASSERT_TRUE(env_.exists(path_of(2))) << "call " << call;
+    env_.remove_all(store_.directory());
+    store_.prepare();
+    ASSERT_LT(call, 1000);
+  }
+}
+
 TEST_F(CheckpointStoreTest, RetainDeletesNothingWhereNothingIsValid) {
   for (int step = 1; step <= 2; ++step) save(store_, state_, step);
   damage(1);

@@ -48,6 +48,7 @@ class CrashingRun {
     save(store_, before_, 1, kWriters);
   }
 
+  /// Returns whether the save was reported done.
   bool save_failing_at(std::int64_t call, const Crash& crash, std::int64_t step) {
     env_.fail_at(call, crash.failure, crash.errno_value);
     bool saved = true;
@@ -58,6 +59,7 @@ class CrashingRun {
       saved = false;
       EXPECT_THAT(error.what(), HasSubstr(errno_text(crash.errno_value))) << describe(crash, call);
     }
+    reached_failure_ = env_.calls() > call;
     env_.stop_failing();
     if (crash.power_cut) env_.lose_power();
     return saved;
@@ -81,13 +83,16 @@ class CrashingRun {
     return newest->manifest().step;
   }
 
+  /// False when the save had ended before the call that was to fail.
+  bool reached_failure() const { return reached_failure_; }
   bool restored_new_state() const { return restored_new_state_; }
 
  private:
   MemoryEnv env_;
   CheckpointStore store_;
-  const SampleState before_ = sample_state(1);
-  const SampleState after_ = sample_state(2);
+  const SampleState before_ = tiny_state(1);
+  const SampleState after_ = tiny_state(2);
+  bool reached_failure_ = false;
   bool restored_new_state_ = false;
 };
 
@@ -97,9 +102,10 @@ INSTANTIATE_TEST_SUITE_P(EveryKind, CrashTest, ::testing::ValuesIn(kCrashes));
 
 TEST_P(CrashTest, AnInterruptedSaveLeavesTheCheckpointBefore) {
   std::int64_t call = 0;
-  for (bool saved = false; !saved; ++call) {
+  for (bool reached = true; reached; ++call) {
     CrashingRun run;
-    saved = run.save_failing_at(call, GetParam(), 2);
+    const bool saved = run.save_failing_at(call, GetParam(), 2);
+    reached = run.reached_failure();
     const std::int64_t step = run.restored_step();
     // A save that was reported done is there; one that was not may be there, whole.
     ASSERT_THAT(step, AnyOf(saved ? 2 : 1, 2)) << describe(GetParam(), call);
@@ -109,10 +115,11 @@ TEST_P(CrashTest, AnInterruptedSaveLeavesTheCheckpointBefore) {
 }
 
 TEST_P(CrashTest, AnInterruptedReplacementLeavesTheOldOrTheNew) {
-  bool saved = false;
-  for (std::int64_t call = 0; !saved; ++call) {
+  bool reached = true;
+  for (std::int64_t call = 0; reached; ++call) {
     CrashingRun run;
-    saved = run.save_failing_at(call, GetParam(), 1);
+    const bool saved = run.save_failing_at(call, GetParam(), 1);
+    reached = run.reached_failure();
     ASSERT_EQ(run.restored_step(), 1) << describe(GetParam(), call);
     if (saved) {
       ASSERT_TRUE(run.restored_new_state()) << describe(GetParam(), call);
@@ -125,22 +132,43 @@ TEST_P(CrashTest, AnInterruptedRetentionDeletesNoMoreThanItMay) {
   const Crash& crash = GetParam();
   // One whose bytes the disk fails to deliver counts as damaged, and the one before stands in.
   const bool may_lose_newest = crash.failure == Failure::kOnce && crash.errno_value == EIO;
-  bool done = false;
-  for (std::int64_t call = 0; !done; ++call) {
+  bool reached = true;
+  for (std::int64_t call = 0; reached; ++call) {
     MemoryEnv env;
     CheckpointStore store("/run/checkpoints", env);
     store.prepare();
-    for (int step = 1; step <= 4; ++step) save(store, sample_state(1), step);
+    for (int step = 1; step <= 4; ++step) save(store, tiny_state(1), step);
     env.fail_at(call, crash.failure, crash.errno_value);
-    done = message_of([&] { store.retain({.keep_last = 2}); }) == "no error";
+    message_of([&] { store.retain({.keep_last = 2}); });
+    reached = env.calls() > call;
     env.stop_failing();
     if (crash.power_cut) env.lose_power();
     store.prepare();
     ASSERT_THAT(store.newest_valid()->manifest().step, AnyOf(4, may_lose_newest ? 3 : 4))
         << describe(crash, call);
     std::size_t complete = 0;
-    for (const Info& info : store.list()) complete += info.complete ? 1 : 0;
+    for (const Info& info : store.list()) {
+      EXPECT_TRUE(info.complete) << info.path << ", " << describe(crash, call);
+      ++complete;
+    }
     ASSERT_GE(complete, 2u) << describe(crash, call);
+    ASSERT_LT(call, kTooManyCalls);
+  }
+}
+
+// No next run, no prepare(): the run that could not replace a checkpoint still has it.
+TEST(ReplacementTest, AFailedReplacementIsUndoneAtOnce) {
+  bool reached = true;
+  for (std::int64_t call = 0; reached; ++call) {
+    MemoryEnv env;
+    CheckpointStore store("/run/checkpoints", env);
+    store.prepare();
+    save(store, tiny_state(1), 1);
+    env.fail_at(call, Failure::kOnce, ENOSPC);
+    message_of([&] { save(store, tiny_state(2), 1); });
+    reached = env.calls() > call;
+    env.stop_failing();
+    ASSERT_TRUE(store.newest_valid()) << "call " << call;
     ASSERT_LT(call, kTooManyCalls);
   }
 }
@@ -148,16 +176,17 @@ TEST_P(CrashTest, AnInterruptedRetentionDeletesNoMoreThanItMay) {
 TEST(PrepareCrashTest, AnInterruptedPrepareCanBeRepeated) {
   // Between the two renames of a replacement, the worst that prepare() can find.
   const Crash crash{Failure::kDeath, EIO, true};
-  bool prepared = false;
-  for (std::int64_t call = 0; !prepared; ++call) {
+  bool reached = true;
+  for (std::int64_t call = 0; reached; ++call) {
     MemoryEnv env;
     CheckpointStore store("/run/checkpoints", env);
     store.prepare();
-    save(store, sample_state(1), 1);
-    write_shards(store, sample_state(2), 2, kWriters);
+    save(store, tiny_state(1), 1);
+    write_shards(store, tiny_state(2), 2, kWriters);
     env.rename("/run/checkpoints/step-00000001", "/run/checkpoints/.replaced-step-00000001");
     env.fail_at(call, crash.failure, crash.errno_value);
-    prepared = message_of([&] { store.prepare(); }) == "no error";
+    message_of([&] { store.prepare(); });
+    reached = env.calls() > call;
     env.stop_failing();
     env.lose_power();
     store.prepare();
@@ -170,15 +199,15 @@ TEST(FullDiskTest, ADiskThatIsFullIsNamedAndTheNextSaveWorks) {
   MemoryEnv env;
   CheckpointStore store("/run/checkpoints", env);
   store.prepare();
-  save(store, sample_state(1), 1);
+  save(store, tiny_state(1), 1);
   env.fail_at(2, Failure::kOnce, ENOSPC);
-  const std::string message = message_of([&] { save(store, sample_state(2), 2); });
+  const std::string message = message_of([&] { save(store, tiny_state(2), 2); });
   EXPECT_THAT(message,
               ::testing::AllOf(HasSubstr("step-00000002"), HasSubstr("rank-00000-of-00001.h5"),
                                HasSubstr("ENOSPC"), HasSubstr("free space")));
   EXPECT_FALSE(env.exists("/run/checkpoints/.attempt-step-00000002-g0/rank-00000-of-00001.h5"))
       << "a partial file must not keep the disk full";
-  save(store, sample_state(3), 3);
+  save(store, tiny_state(3), 3);
   EXPECT_EQ(store.newest_valid()->manifest().step, 3);
 }
 

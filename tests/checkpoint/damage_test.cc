@@ -71,7 +71,7 @@ TEST_F(DamageTest, EveryFlippedBitIsFound) {
   std::mt19937_64 random(11);
   for (const std::string& file : files_) {
     std::string& content = env_.content(path_ / file);
-    for (int i = 0; i < 150; ++i) {
+    for (int i = 0; i < 100; ++i) {
       const std::size_t at = random() % content.size();
       const char bit = static_cast<char>(1 << (random() % 8));
       content[at] = static_cast<char>(content[at] ^ bit);
@@ -181,6 +181,13 @@ TEST_F(DamageTest, ReadingDamagedBytesNamesFileTensorAndOffset) {
   const TensorRange sound{"head.weight", DType::kFloat64, {10, 97}, 0, 485};
   std::vector<std::byte> out(static_cast<std::size_t>(sound.bytes()));
   EXPECT_EQ(message_of([&] { checkpoint.read(sound, out.data()); }), "no error");
+}
+
+TEST_F(DamageTest, ReadingATruncatedFileSaysSo) {
+  const Checkpoint checkpoint = Checkpoint::open(path_, env_);
+  env_.content(path_ / "rank-00001-of-00002.h5").resize(5000);
+  EXPECT_THAT(message_of([&] { first_difference(checkpoint, state_); }),
+              ::testing::AllOf(HasSubstr("rank-00001-of-00002.h5"), HasSubstr("truncated")));
 }
 
 TEST_F(DamageTest, AManifestDamagedAfterOpeningIsFoundByVerify) {

@@ -130,6 +130,13 @@ TEST_F(Hdf5FileTest, EqualStatesGiveEqualFiles) {
   const std::string bytes = env_->read_text(path);
   EXPECT_EQ(store_.write_shard(1, 0, 0, 1, sources), first);
   EXPECT_EQ(env_->read_text(path), bytes);
+  // Times would differ from one second to the next.
+  const Hdf5Handle file = open_file(path);
+  const Hdf5Handle dataset = open_dataset(file, sources.front().range);
+  const Hdf5Handle properties(H5Dget_create_plist(dataset.get()), H5Pclose, "H5Dget_create_plist");
+  hbool_t times = true;
+  check_hdf5(H5Pget_obj_track_times(properties.get(), &times), "H5Pget_obj_track_times");
+  EXPECT_FALSE(times);
 }
 
 TEST_F(Hdf5FileTest, LargeDatasetsStartOnAPage) {

@@ -171,6 +171,10 @@ void MemoryEnv::rename(const fs::path& from, const fs::path& to) {
 }
 
 void MemoryEnv::remove_all(const fs::path& path) {
+  // One by one, as a file system does it: a directory can be left half empty.
+  if (const auto node = find(path)) {
+    while (!node->entries.empty()) remove_all(path / node->entries.begin()->first);
+  }
   count_call("remove", path);
   const auto parent = find(path.parent_path());
   if (parent) parent->entries.erase(path.filename().string());

@@ -29,12 +29,10 @@ std::vector<TensorRange> sample_tensors(bool large) {
   return tensors;
 }
 
-}  // namespace
-
-SampleState sample_state(std::uint64_t seed, bool large) {
+SampleState filled(std::vector<TensorRange> tensors, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   SampleState state;
-  for (TensorRange& whole : sample_tensors(large)) {
+  for (TensorRange& whole : tensors) {
     std::vector<std::byte> data(static_cast<std::size_t>(whole.bytes()));
     // A bool is 0 or 1, whatever the seed.
     const std::uint64_t mask = whole.dtype == DType::kBool ? 1 : 255;
@@ -42,6 +40,16 @@ SampleState sample_state(std::uint64_t seed, bool large) {
     state.push_back({std::move(whole), std::move(data)});
   }
   return state;
+}
+
+}  // namespace
+
+SampleState sample_state(std::uint64_t seed, bool large) {
+  return filled(sample_tensors(large), seed);
+}
+
+SampleState tiny_state(std::uint64_t seed) {
+  return filled({whole_tensor("weight", DType::kFloat32, {5, 60})}, seed);
 }
 
 std::vector<SourceRange> shard_of(const SampleState& state, int rank, int world_size) {

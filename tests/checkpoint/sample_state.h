@@ -26,6 +26,9 @@ using SampleState = std::vector<SampleTensor>;
 /// more.
 SampleState sample_state(std::uint64_t seed, bool large = false);
 
+/// One tensor, for tests that save hundreds of times.
+SampleState tiny_state(std::uint64_t seed);
+
 /// What rank `rank` of `world_size` stores: an even part of each tensor.
 std::vector<SourceRange> shard_of(const SampleState& state, int rank, int world_size);
 
