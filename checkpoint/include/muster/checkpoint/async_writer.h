@@ -47,9 +47,9 @@ struct Committed {
 ///     -> progress to the launcher
 ///
 /// A rank whose poll_shard() throws tells the others in the same collective, and no one commits.
-/// A rank may start the next save once its record is gathered, rank 0 once it has seen its Committed
-/// (or its error): start_shard() throws InternalError until then. At the end of training the wait_
-/// forms do the same without polling.
+/// A rank may start the next save once its record is gathered, rank 0 once it has seen its
+/// Committed (or its error): start_shard() throws InternalError until then. At the end of training
+/// the wait_ forms do the same without polling.
 ///
 /// One caller thread. An error of the background job is kept and thrown by the next poll, wait or
 /// start call, once; after that the writer is idle and may be used again. The result must be

@@ -52,11 +52,11 @@ class CheckpointStore {
   ShardRecord write_shard(std::int64_t step, int generation, int rank, int world_size,
                           std::span<const SourceRange> sources) const;
 
-  /// Rank 0: makes the shards of all ranks one checkpoint and removes attempts of other steps.
-  /// `records` in any order; together they must hold every element of each tensor exactly once. A
-  /// committed checkpoint of the same step is replaced, at no time leaving neither. Returns the
-  /// checkpoint's path. When it throws there is either no new checkpoint or, where only making its
-  /// name durable failed, a whole one; never a part.
+  /// Rank 0: makes the shards of all ranks one checkpoint and removes attempts at it or at older
+  /// steps. `records` in any order; together they must hold every element of each tensor exactly
+  /// once. A committed checkpoint of the same step is replaced, at no time leaving neither. Returns
+  /// the checkpoint's path. When it throws there is either no new checkpoint or, where only making
+  /// its name durable failed, a whole one; never a part.
   std::filesystem::path commit(std::int64_t step, int generation,
                                const std::vector<ShardRecord>& records, Json run_state) const;
 
