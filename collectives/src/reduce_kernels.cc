@@ -66,6 +66,14 @@ inline std::int64_t one_nan(std::int64_t value) { return value; }
     _Pragma("GCC ivdep") for (std::int64_t i = 0; i < n; ++i) out[i] =                        \
         one_nan(combine(a[i], b[i]));                                                         \
   }                                                                                           \
+  MUSTER_VECTOR_VERSIONS void Name##_2_last_twice(const T* a, const T* b, T* out, T* out_too, \
+                                                  std::int64_t n) {                           \
+    _Pragma("GCC ivdep") for (std::int64_t i = 0; i < n; ++i) {                               \
+      const T result = one_nan(combine(a[i], b[i]));                                          \
+      out[i] = result;                                                                        \
+      out_too[i] = result;                                                                    \
+    }                                                                                         \
+  }                                                                                           \
   MUSTER_VECTOR_VERSIONS void Name##_4_last(const T* a, const T* b, const T* c, const T* d,   \
                                             T* out, std::int64_t n) {                         \
     _Pragma("GCC ivdep") for (std::int64_t i = 0; i < n; ++i) {                               \
@@ -113,18 +121,22 @@ template <typename T>
 struct Loops {
   void (*two)(const T*, const T*, T*, std::int64_t);
   void (*two_last)(const T*, const T*, T*, std::int64_t);
+  void (*two_last_twice)(const T*, const T*, T*, T*, std::int64_t);
   void (*four_last)(const T*, const T*, const T*, const T*, T*, std::int64_t);
 };
 
-#define MUSTER_LOOPS_OF(T, suffix)                                             \
-  [[maybe_unused]] Loops<T> loops_of(Combine combine, const T*) {              \
-    if (combine == Combine::kMin) {                                            \
-      return {min_##suffix##_2, min_##suffix##_2_last, min_##suffix##_4_last}; \
-    }                                                                          \
-    if (combine == Combine::kMax) {                                            \
-      return {max_##suffix##_2, max_##suffix##_2_last, max_##suffix##_4_last}; \
-    }                                                                          \
-    return {sum_##suffix##_2, sum_##suffix##_2_last, sum_##suffix##_4_last};   \
+#define MUSTER_LOOPS_OF(T, suffix)                                                  \
+  [[maybe_unused]] Loops<T> loops_of(Combine combine, const T*) {                   \
+    if (combine == Combine::kMin) {                                                 \
+      return {min_##suffix##_2, min_##suffix##_2_last, min_##suffix##_2_last_twice, \
+              min_##suffix##_4_last};                                               \
+    }                                                                               \
+    if (combine == Combine::kMax) {                                                 \
+      return {max_##suffix##_2, max_##suffix##_2_last, max_##suffix##_2_last_twice, \
+              max_##suffix##_4_last};                                               \
+    }                                                                               \
+    return {sum_##suffix##_2, sum_##suffix##_2_last, sum_##suffix##_2_last_twice,   \
+            sum_##suffix##_4_last};                                                 \
   }
 
 MUSTER_LOOPS_OF(float, float)
@@ -173,10 +185,23 @@ void combine_block(const ReducePlan& plan, const Loops<T>& loops, bool balanced_
   loops.two_last(value(last.left), value(last.right), out, n);
 }
 
+// Between two ranks, the commonest case: both results are stored while they are in registers.
+template <typename T>
+bool reduce_two_for_two(const ReducePlan& plan, const Loops<T>& loops,
+                        std::span<const std::byte* const> sources,
+                        std::span<std::byte* const> destinations, std::int64_t numel) {
+  if (plan.sources != 2 || destinations.size() != 2) return false;
+  loops.two_last_twice(
+      reinterpret_cast<const T*>(sources[0]), reinterpret_cast<const T*>(sources[1]),
+      reinterpret_cast<T*>(destinations[0]), reinterpret_cast<T*>(destinations[1]), numel);
+  return true;
+}
+
 template <typename T>
 void reduce_native(const ReducePlan& plan, std::span<const std::byte* const> sources,
                    std::span<std::byte* const> destinations, std::int64_t numel) {
   const Loops<T> loops = loops_of(plan.combine, static_cast<const T*>(nullptr));
+  if (reduce_two_for_two(plan, loops, sources, destinations, numel)) return;
   const bool balanced_four = is_balanced_four(plan);
   Slots<T> slots;
   for (std::int64_t begin = 0; begin < numel; begin += kBlockNumel) {

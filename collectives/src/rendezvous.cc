@@ -14,10 +14,14 @@ namespace {
 
 // Between looks at the peers' health: how late a death is noticed.
 constexpr std::int64_t kSleepUs = 5000;
-// About 20 microseconds, the price of a sleep and a wake-up.
-constexpr int kSpins = 600;
+// A few microseconds: the time between two ranks that run side by side.
+constexpr int kSpins = 150;
 // With more ranks than cores the peer may need this very core.
-constexpr int kSpinsWhenCrowded = 20;
+constexpr int kSpinsWhenCrowded = 10;
+// Then the core is offered to whoever is ready, since the kernel often puts the peer on the same
+// one: a switch costs less than the wake-up after a sleep, and ranks that have slept once would
+// keep each other asleep at every meeting.
+constexpr int kYields = 60;
 
 int available_cpus() {
   cpu_set_t cpus;
@@ -102,6 +106,10 @@ bool Rendezvous::spin_for(int rank) const {
   for (int i = 0; i < spins_; ++i) {
     if (has_arrived(rank)) return true;
     pause_cpu();
+  }
+  for (int i = 0; i < kYields; ++i) {
+    if (has_arrived(rank)) return true;
+    sched_yield();
   }
   return false;
 }

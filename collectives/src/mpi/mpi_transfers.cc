@@ -42,6 +42,28 @@ bool means_revoked([[maybe_unused]] int error_class) {
 #endif
 }
 
+// The ranks of `comm` that this process knows to be dead: "rank 1, rank 3", or nothing.
+std::string dead_ranks([[maybe_unused]] MPI_Comm comm) {
+  std::string names;
+#if defined(MPIX_ERR_PROC_FAILED)
+  MPI_Group all = MPI_GROUP_NULL;
+  MPI_Group dead = MPI_GROUP_NULL;
+  if (MPI_Comm_group(comm, &all) != MPI_SUCCESS) return names;
+  if (MPIX_Comm_get_failed(comm, &dead) == MPI_SUCCESS) {
+    int count = 0;
+    MPI_Group_size(dead, &count);
+    for (int i = 0; i < count; ++i) {
+      int rank = MPI_UNDEFINED;
+      MPI_Group_translate_ranks(dead, 1, &i, all, &rank);
+      names += (names.empty() ? "rank " : ", rank ") + std::to_string(rank);
+    }
+    MPI_Group_free(&dead);
+  }
+  MPI_Group_free(&all);
+#endif
+  return names;
+}
+
 std::string error_text(int error) {
   std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0;
@@ -100,10 +122,12 @@ void MpiTransfers::check(int error, int peer) {
     throw InternalError(run_.description() + ": MPI failed towards rank " + std::to_string(peer) +
                         ": " + error_text(error) + "; see mpirun's output");
   }
-  const std::string what = means_revoked(error_class)
-                               ? "another rank gave up after an error of its own"
-                               : "rank " + std::to_string(peer) + " died";
-  throw PeerLost(run_.description() + ": " + what + "; " + kRestartAdvice);
+  std::string dead = dead_ranks(comm_);
+  if (dead.empty() && !means_revoked(error_class)) dead = "rank " + std::to_string(peer);
+  throw PeerLost(
+      run_.description() + ": " +
+      (dead.empty() ? "another rank gave up after an error of its own" : dead + " died") + "; " +
+      kRestartAdvice);
 }
 
 void MpiTransfers::throw_timeout() {

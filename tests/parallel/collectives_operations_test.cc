@@ -1,0 +1,57 @@
+// Every operation through World::create, under whatever started this program: muster run, mpirun,
+// or nobody. MUSTER_TEST_TRANSPORT picks the transport (auto when unset).
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "collectives/operation_checks.h"
+#include "muster/base/rank_env.h"
+#include "muster/collectives/world.h"
+
+namespace muster::testing {
+namespace {
+
+std::string wanted_transport() {
+  const char* wanted = std::getenv("MUSTER_TEST_TRANSPORT");
+  return wanted == nullptr ? "auto" : wanted;
+}
+
+Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
+std::string g_transport;
+
+TEST(CollectivesOperations, JoinTheWorldOfTheEnvironment) {
+  const RankEnv env = RankEnv::from_environment();
+  EXPECT_EQ(g_communicator->rank(), env.rank);
+  EXPECT_EQ(g_communicator->world_size(), env.world_size);
+}
+
+TEST(CollectivesOperations, UseTheExpectedTransport) {
+  const std::string automatic = g_communicator->world_size() == 1 ? "single" : "shm";
+  EXPECT_EQ(g_transport, wanted_transport() == "auto" ? automatic : wanted_transport());
+}
+
+TEST(CollectivesOperations, GiveExactFloat32) { check_all_operations(*g_communicator, at::kFloat); }
+TEST(CollectivesOperations, GiveExactFloat64) {
+  check_all_operations(*g_communicator, at::kDouble);
+}
+TEST(CollectivesOperations, GiveExactBFloat16) {
+  check_all_operations(*g_communicator, at::kBFloat16);
+}
+TEST(CollectivesOperations, GiveExactInt64) { check_all_operations(*g_communicator, at::kLong); }
+TEST(CollectivesOperations, RunInFlight) { check_asynchronous(*g_communicator); }
+
+}  // namespace
+}  // namespace muster::testing
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  at::set_num_threads(1);
+  muster::World world = muster::World::create(
+      muster::RankEnv::from_environment(),
+      {.transport = muster::testing::wanted_transport(), .timeout = std::chrono::seconds(30)});
+  muster::testing::g_communicator = &world.communicator();
+  muster::testing::g_transport = world.transport();
+  return RUN_ALL_TESTS();
+}
