@@ -1,8 +1,9 @@
 // Fits a line: the smallest program that trains with an installed Muster.
+#include "muster/trainer/main.h"
+
 #include <torch/torch.h>
 
 #include "muster/data_loader/tensor_dataset.h"
-#include "muster/trainer/main.h"
 
 class LineFit : public muster::Trainer {
  public:

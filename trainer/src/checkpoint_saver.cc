@@ -141,7 +141,9 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state) {
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
     const FlatRange part = even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size);
-    if (part.numel() > 0) sources.push_back(range_of(tensor, part));
+    // Rank 0 stores its part of a tensor without elements too, so that the tensor is there at a
+    // restore.
+    if (part.numel() > 0 || rank_env_.rank == 0) sources.push_back(range_of(tensor, part));
   }
   writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size, sources);
   in_flight_ = true;

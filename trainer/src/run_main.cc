@@ -1,6 +1,4 @@
 // From the command line to an exit code.
-#include "muster/trainer/main.h"
-
 #include <unistd.h>
 
 #include <chrono>
@@ -14,6 +12,7 @@
 #include "muster/base/log.h"
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
+#include "muster/trainer/main.h"
 #include "numerics.h"
 #include "run_together.h"
 #include "stop_request.h"

@@ -12,7 +12,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr std::int64_t kMaxBlocks = 65536;
 
-// Travels as a kernel argument (1.5 KiB of the 4 KiB allowed), so nothing has to be copied ahead of the launch.
+// Travels as a kernel argument (1.5 KiB of the 4 KiB allowed), so nothing has to be copied ahead of
+// the launch.
 struct Schedule {
   int count = 0;
   struct {
