@@ -70,7 +70,7 @@ TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizes) {
 INSTANTIATE_TEST_SUITE_P(Examples, Bits,
                          ::testing::Values(Example{"fashion_mnist", fashion_mnist_options},
                                            Example{"char_gpt", char_gpt_options}),
-                         [](const auto& info) { return std::string(info.param.program); });
+                         [](const auto& example) { return std::string(example.param.program); });
 
 TEST(Elastic, TheLauncherItselfGoesOnWithFewerRanksAndTheSameBits) {
   Job calm("fashion_mnist", fashion_mnist_options(kSteps));
