@@ -22,6 +22,8 @@ if(NOT MUSTER_MPI STREQUAL "OFF")
   endif()
   find_package(MPI COMPONENTS C)
   set(MUSTER_HAS_MPI ${MPI_C_FOUND})
+  # Where the installed package looks: <home>/bin/mpicc was found.
+  get_filename_component(MUSTER_FOUND_MPI_HOME "${MPI_C_COMPILER}/../.." ABSOLUTE)
   if(MUSTER_MPI STREQUAL "ON" AND NOT MUSTER_HAS_MPI)
     message(FATAL_ERROR "MUSTER_MPI=ON expects an MPI library; found none; run scripts/setup, install libopenmpi-dev, or set MPI_HOME")
   endif()

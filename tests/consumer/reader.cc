@@ -10,10 +10,10 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: reader CHECKPOINT\n";
     return 64;
   }
-  muster::SystemEnv env;
-  std::cout << muster::checkpoint::Checkpoint::open(argv[1], env).state_hash() << "\n";
+  const auto env = muster::make_system_env();
+  std::cout << muster::checkpoint::Checkpoint::open(argv[1], *env).state_hash() << "\n";
   return 0;
 } catch (const muster::Error& error) {
   std::cerr << error.what() << "\n";
-  return error.exit_code();
+  return static_cast<int>(error.exit_code());
 }
