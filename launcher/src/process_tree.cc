@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -115,12 +116,15 @@ void adopt_orphans() {
   }
 }
 
-std::vector<pid_t> kill_descendants(pid_t spared, std::chrono::milliseconds limit) {
+std::vector<pid_t> kill_descendants(const std::vector<pid_t>& spared,
+                                    std::chrono::milliseconds limit) {
   const auto give_up = std::chrono::steady_clock::now() + limit;
   for (;;) {
     // A killed child's own children become ours, so the next look finds them.
     std::vector<pid_t> left = own_children();
-    std::erase(left, spared);
+    std::erase_if(left, [&](pid_t pid) {
+      return std::find(spared.begin(), spared.end(), pid) != spared.end();
+    });
     if (left.empty() || std::chrono::steady_clock::now() > give_up) return left;
     for (const pid_t pid : left) {
       kill(pid, SIGKILL);

@@ -25,9 +25,11 @@ bool is_exiting(pid_t pid);
 /// InternalError.
 void adopt_orphans();
 
-/// Kills and reaps every descendant of this process except `spared`, until none is left or `limit`
-/// has passed. Needs adopt_orphans(). Returns those that would not go.
-std::vector<pid_t> kill_descendants(pid_t spared, std::chrono::milliseconds limit);
+/// Kills and reaps every descendant of this process except the children `spared` and what is below
+/// them, until none is left or `limit` has passed. Needs adopt_orphans(). Returns those that would
+/// not go.
+std::vector<pid_t> kill_descendants(const std::vector<pid_t>& spared,
+                                    std::chrono::milliseconds limit);
 
 }  // namespace muster::launcher
 

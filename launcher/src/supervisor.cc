@@ -62,6 +62,7 @@ Supervisor::Supervisor(LaunchOptions options)
       log_directory_(make_log_directory(options_.log_directory, run_id_)),
       started_(TimePoint::clock::now()),
       guard_(run_id_),
+      spared_(own_children()),
       console_(STDOUT_FILENO, STDERR_FILENO, options_.quiet),
       run_file_(log_directory_ / "run.json") {
   adopt_orphans();
@@ -259,7 +260,7 @@ void Supervisor::tell_end(const Decision& decision) {
 }
 
 void Supervisor::end_descendants() {
-  for (const pid_t pid : kill_descendants(guard_.pid(), kSweepLimit)) {
+  for (const pid_t pid : kill_descendants(spared_, kSweepLimit)) {
     console_.error("process " + std::to_string(pid) +
                    " does not end when killed; it hangs in the kernel");
   }

@@ -67,6 +67,9 @@ class Supervisor {
   std::filesystem::path log_directory_;
   TimePoint started_;
   ProcessGuard guard_;
+  /// The guard, and what a shell had started before it became this process, such as the reader of
+  /// our output in `muster run ... 2> >(tee log)`.
+  std::vector<pid_t> spared_;
   SignalSource signals_;
   Console console_;
   RunFile run_file_;

@@ -146,6 +146,23 @@ TEST(Interrupt, SigtermIsAPreemption) {
   EXPECT_FALSE(job.checkpoint_paths().empty());
 }
 
+TEST(Interrupt, TheReaderOfItsOutputIsNotKilledWithTheRanks) {
+  Job job(MUSTER_LINE_FIT, {});
+  const fs::path copy = job.directory() / "copy";
+  // The shell starts `cat` as a child of the process that then becomes the launcher.
+  const std::string script = MUSTER_BIN_DIR "/muster run --log-dir " +
+                             (job.directory() / "logs").string() + " -- /bin/true 2> >(cat >" +
+                             copy.string() + ")";
+  EXPECT_EQ(Program({"bash", "-c", script}, job.directory()).wait().exit_code, 0);
+  const auto copied = [&] {
+    std::ifstream file(copy);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_TRUE(wait_until([&] { return copied().find("done after") != std::string::npos; },
+                         std::chrono::seconds(10)))
+      << copied();
+}
+
 TEST(Interrupt, NothingSurvivesAKilledLauncher) {
   Job job("fashion_mnist", fashion_mnist_options(2000));
   auto program = job.start(2);

@@ -75,7 +75,7 @@ TEST(ProcessTreeTest, AllDescendantsAreKilledButTheSparedOne) {
     }
     while (own_children().size() < 3) {
     }
-    const bool all_gone = kill_descendants(spared, std::chrono::seconds(10)).empty();
+    const bool all_gone = kill_descendants({spared}, std::chrono::seconds(10)).empty();
     const bool spared_is_left = own_children() == std::vector<pid_t>{spared};
     kill(spared, SIGKILL);
     _exit(all_gone && spared_is_left ? 0 : 1);
