@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -22,6 +23,10 @@ constexpr int kSpinsWhenCrowded = 10;
 // one: a switch costs less than the wake-up after a sleep, and ranks that have slept once would
 // keep each other asleep at every meeting.
 constexpr int kYields = 60;
+// But where others compute on this core a yield lasts as long as their time slice, and only a
+// sleeper is woken ahead of them. One yield as long as this tells, and then many waits go without.
+constexpr auto kLongYield = std::chrono::microseconds(200);
+constexpr int kWaitsWithoutYield = 2000;
 
 int available_cpus() {
   cpu_set_t cpus;
@@ -102,16 +107,24 @@ bool Rendezvous::has_arrived(int rank) const {
   return static_cast<std::int32_t>(theirs - arrivals_) >= 0;  // the count may wrap around
 }
 
-bool Rendezvous::spin_for(int rank) const {
+bool Rendezvous::spin_for(int rank) {
   for (int i = 0; i < spins_; ++i) {
     if (has_arrived(rank)) return true;
     pause_cpu();
   }
+  if (waits_without_yield_ > 0) {
+    --waits_without_yield_;
+    return false;
+  }
   for (int i = 0; i < kYields; ++i) {
     if (has_arrived(rank)) return true;
+    const auto start = std::chrono::steady_clock::now();
     sched_yield();
+    if (std::chrono::steady_clock::now() - start < kLongYield) continue;
+    waits_without_yield_ = kWaitsWithoutYield;
+    break;
   }
-  return false;
+  return has_arrived(rank);
 }
 
 void Rendezvous::await(int rank, const OperationRun& run) {
