@@ -40,6 +40,23 @@ int report_failure(const RankEnv& env, ControlChannel* control, ExitCode code,
   return exit_code;
 }
 
+/// A wrong option is wrong on every rank alike, so rank 0 speaks for all; the others wait until it
+/// has, since mpirun ends the whole job when the first rank leaves. Where rank 0 does not come, the
+/// option was wrong here alone.
+int fail_together(const RankEnv& env, const Error& error) {
+  const auto speak = [&] {
+    report_failure(env, nullptr, error.exit_code(), error.kind(), error.what(), 0);
+    std::fflush(stderr);
+  };
+  if (env.rank == 0) speak();
+  try {
+    World::create(env, {.transport = "auto", .timeout = std::chrono::seconds(10)});
+  } catch (const Error&) {
+    if (env.rank != 0) speak();
+  }
+  return static_cast<int>(error.exit_code());
+}
+
 std::string all_problems(const std::vector<std::string>& problems) {
   std::string text;
   for (const std::string& problem : problems) text += (text.empty() ? "" : "; ") + problem;
@@ -121,10 +138,7 @@ int run_program(int argc, const char* const* argv, const TrainerFactory& make_tr
       control->send(Failure{static_cast<int>(ExitCode::kPeerLost), "PeerLost", e.what(), 0});
     return static_cast<int>(e.exit_code());
   } catch (const Error& e) {
-    // A wrong option is wrong on every rank alike: rank 0 speaks for all where no launcher does.
-    if (!options_checked && env.launched_by == LaunchedBy::kMpi && env.rank != 0) {
-      return static_cast<int>(e.exit_code());
-    }
+    if (!options_checked && env.launched_by == LaunchedBy::kMpi) return fail_together(env, e);
     return fail(e.exit_code(), e.kind(), e.what());
   } catch (const std::exception& e) {
     return fail(ExitCode::kUserError, "UserError", e.what());
