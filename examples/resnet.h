@@ -35,7 +35,7 @@ struct BasicBlockImpl : torch::nn::Module {
   torch::nn::BatchNorm2d norm1;
   torch::nn::Conv2d conv2;
   torch::nn::BatchNorm2d norm2;
-  torch::nn::Sequential shortcut;
+  torch::nn::Sequential shortcut{nullptr};  // where the shape stays the input itself is added
 };
 TORCH_MODULE(BasicBlock);
 
