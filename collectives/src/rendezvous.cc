@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -15,18 +14,12 @@ namespace {
 
 // Between looks at the peers' health: how late a death is noticed.
 constexpr std::int64_t kSleepUs = 5000;
-// A few microseconds: the time between two ranks that run side by side.
-constexpr int kSpins = 150;
+// About 20 microseconds, the price of a sleep and a wake-up. Never sched_yield: under the kernel's
+// current scheduler each call gives up a slice of future time, and ranks that yielded in a loop
+// were seen to starve for seconds.
+constexpr int kSpins = 600;
 // With more ranks than cores the peer may need this very core.
-constexpr int kSpinsWhenCrowded = 10;
-// Then the core is offered to whoever is ready, since the kernel often puts the peer on the same
-// one: a switch costs less than the wake-up after a sleep, and ranks that have slept once would
-// keep each other asleep at every meeting.
-constexpr int kYields = 60;
-// But where others compute on this core a yield lasts as long as their time slice, and only a
-// sleeper is woken ahead of them. One yield as long as this tells, and then many waits go without.
-constexpr auto kLongYield = std::chrono::microseconds(200);
-constexpr int kWaitsWithoutYield = 2000;
+constexpr int kSpinsWhenCrowded = 20;
 
 int available_cpus() {
   cpu_set_t cpus;
@@ -107,24 +100,12 @@ bool Rendezvous::has_arrived(int rank) const {
   return static_cast<std::int32_t>(theirs - arrivals_) >= 0;  // the count may wrap around
 }
 
-bool Rendezvous::spin_for(int rank) {
+bool Rendezvous::spin_for(int rank) const {
   for (int i = 0; i < spins_; ++i) {
     if (has_arrived(rank)) return true;
     pause_cpu();
   }
-  if (waits_without_yield_ > 0) {
-    --waits_without_yield_;
-    return false;
-  }
-  for (int i = 0; i < kYields; ++i) {
-    if (has_arrived(rank)) return true;
-    const auto start = std::chrono::steady_clock::now();
-    sched_yield();
-    if (std::chrono::steady_clock::now() - start < kLongYield) continue;
-    waits_without_yield_ = kWaitsWithoutYield;
-    break;
-  }
-  return has_arrived(rank);
+  return false;
 }
 
 void Rendezvous::await(int rank, const OperationRun& run) {

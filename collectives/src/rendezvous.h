@@ -65,7 +65,7 @@ class Rendezvous {
   void arrive();
   bool has_arrived(int rank) const;
   void await(int rank, const OperationRun& run);
-  bool spin_for(int rank);
+  bool spin_for(int rank) const;
   void sleep_for(int rank);
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
@@ -78,7 +78,6 @@ class Rendezvous {
   int rank_;
   int world_size_;
   int spins_;
-  int waits_without_yield_ = 0;
   Post* posts_;
   std::uint32_t arrivals_ = 0;   // this rank's
   std::uint64_t announced_ = 0;  // operations, to alternate between announcements

@@ -6,7 +6,6 @@
 #if defined(OPEN_MPI)
 #include <mpi-ext.h>
 #endif
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -21,8 +20,7 @@ namespace {
 constexpr int kTag = 1;
 // MPI counts in int.
 constexpr std::int64_t kMaxMessageBytes = std::int64_t{1} << 30;
-constexpr int kRoundsBeforeYield = 1000;
-constexpr int kRoundsBeforeNap = 20000;
+constexpr int kRoundsBeforeNap = 2000;
 constexpr auto kNap = std::chrono::microseconds(50);
 
 bool means_lost_peer([[maybe_unused]] int error_class) {
@@ -103,14 +101,10 @@ bool MpiTransfers::test_all() {
 
 void MpiTransfers::finish() {
   for (int round = 0; !test_all(); ++round) {
-    if (round < kRoundsBeforeYield) continue;
+    if (round < kRoundsBeforeNap) continue;
     run_.check_wanted();
     if (run_.overdue()) throw_timeout();
-    if (round < kRoundsBeforeNap) {
-      sched_yield();
-    } else {
-      std::this_thread::sleep_for(kNap);
-    }
+    std::this_thread::sleep_for(kNap);
   }
 }
 
