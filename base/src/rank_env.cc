@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <string_view>
 
 #include "muster/base/error.h"
 
@@ -74,6 +75,56 @@ RankEnv from_open_mpi(const RankEnv::Lookup& lookup) {
   return env;
 }
 
+[[noreturn]] void throw_bad_tasks_per_node(const std::string& text, int node) {
+  throw ConfigError(
+      "environment variable SLURM_STEP_TASKS_PER_NODE: expected Slurm's list of tasks, such as "
+      "2(x3),1, with an entry for node " +
+      std::to_string(node) + ", found '" + text + "'; start the program with srun, or unset it");
+}
+
+/// How many tasks of the step run on its node number `node`, from Slurm's "2(x3),1".
+int tasks_on_node(const std::string& text, int node) {
+  const char* next = text.data();
+  const char* const end = text.data() + text.size();
+  for (int first = 0; next < end;) {
+    int tasks = 0;
+    int nodes = 1;
+    auto result = std::from_chars(next, end, tasks);
+    if (result.ec != std::errc()) break;
+    if (std::string_view(result.ptr, end).starts_with("(x")) {
+      result = std::from_chars(result.ptr + 2, end, nodes);
+      if (result.ec != std::errc() || result.ptr == end || *result.ptr++ != ')') break;
+    }
+    if (node < first + nodes) return tasks;
+    first += nodes;
+    if (result.ptr == end || *result.ptr != ',') break;
+    next = result.ptr + 1;
+  }
+  throw_bad_tasks_per_node(text, node);
+}
+
+/// Ranks that srun started itself. Open MPI finds its world only through PMIx, which srun offers
+/// with --mpi=pmix alone; without it each task would be a silent world of one.
+RankEnv from_slurm_step(const RankEnv::Lookup& lookup, int tasks) {
+  if (!lookup("PMIX_RANK")) {
+    throw ConfigError(
+        "environment: expected the " + std::to_string(tasks) +
+        " tasks of this Slurm step (SLURM_STEP_NUM_TASKS) to find each other through PMIx, found "
+        "no PMIX_RANK, so that each would train alone; start them with srun --mpi=pmix, or one "
+        "task a job with srun --ntasks=1 muster run -n N -- PROGRAM (for tasks that have nothing "
+        "to do with each other: srun muster run -n 1 -- PROGRAM)");
+  }
+  RankEnv env;
+  env.launched_by = LaunchedBy::kMpi;
+  env.rank = required_number(lookup, "SLURM_PROCID");
+  env.world_size = tasks;
+  env.local_rank = required_number(lookup, "SLURM_LOCALID");
+  env.node_rank = required_number(lookup, "SLURM_NODEID");
+  env.local_world_size =
+      tasks_on_node(lookup("SLURM_STEP_TASKS_PER_NODE").value_or(""), env.node_rank);
+  return env;
+}
+
 }  // namespace
 
 RankEnv RankEnv::from_environment(const Lookup& lookup) {
@@ -82,6 +133,8 @@ RankEnv RankEnv::from_environment(const Lookup& lookup) {
     env = from_muster(lookup);
   } else if (lookup("OMPI_COMM_WORLD_RANK") || lookup("OMPI_COMM_WORLD_SIZE")) {
     env = from_open_mpi(lookup);
+  } else if (const int tasks = number_or(lookup, "SLURM_STEP_NUM_TASKS", 1); tasks > 1) {
+    env = from_slurm_step(lookup, tasks);
   }
   check_consistent(env);
   return env;

@@ -89,6 +89,85 @@ TEST(RankEnv, MusterWinsOverTheMpiRunThatStartedTheLauncher) {
   EXPECT_EQ(read(variables).launched_by, LaunchedBy::kMuster);
 }
 
+// As Slurm sets them for task 5 of a step on four nodes with 2, 2, 2 and 1 tasks.
+Variables slurm_step_variables() {
+  return {{"SLURM_JOB_ID", "71"},
+          {"SLURM_NTASKS", "7"},
+          {"SLURM_STEP_ID", "0"},
+          {"SLURM_STEP_NUM_TASKS", "7"},
+          {"SLURM_STEP_NUM_NODES", "4"},
+          {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"},
+          {"SLURM_PROCID", "5"},
+          {"SLURM_LOCALID", "1"},
+          {"SLURM_NODEID", "2"},
+          {"PMIX_RANK", "5"},
+          {"PMIX_NAMESPACE", "slurm.pmix"},
+          {"SLURM_MPI_TYPE", "pmix"}};
+}
+
+TEST(RankEnv, ReadsASlurmStepThatHasPmix) {
+  const RankEnv env = read(slurm_step_variables());
+  EXPECT_EQ(env.launched_by, LaunchedBy::kMpi);
+  EXPECT_EQ(env.rank, 5);
+  EXPECT_EQ(env.world_size, 7);
+  EXPECT_EQ(env.local_rank, 1);
+  EXPECT_EQ(env.local_world_size, 2);
+  EXPECT_EQ(env.node_rank, 2);
+}
+
+TEST(RankEnv, CountsTheTasksOfEachNodeOfASlurmStep) {
+  const std::vector<std::pair<std::string, std::vector<int>>> cases = {
+      {"4", {4}}, {"2(x3),1", {2, 2, 2, 1}}, {"1,2(x2),3", {1, 2, 2, 3}}};
+  for (const auto& [text, counts] : cases) {
+    Variables variables = slurm_step_variables();
+    variables["SLURM_STEP_TASKS_PER_NODE"] = text;
+    variables["SLURM_LOCALID"] = "0";
+    for (std::size_t node = 0; node < counts.size(); ++node) {
+      variables["SLURM_NODEID"] = std::to_string(node);
+      EXPECT_EQ(read(variables).local_world_size, counts[node]) << text << " node " << node;
+    }
+    variables["SLURM_NODEID"] = std::to_string(counts.size());
+    EXPECT_NE(config_error(variables).find("'" + text + "'"), std::string::npos);
+  }
+  for (const char* text : {"", "x", "2(x", "2(x3", "2(y3)", "2 ,1", ",", "2(x2)1", "(x2)"}) {
+    Variables variables = slurm_step_variables();
+    variables["SLURM_STEP_TASKS_PER_NODE"] = text;
+    EXPECT_NE(config_error(variables).find("SLURM_STEP_TASKS_PER_NODE"), std::string::npos) << text;
+  }
+}
+
+TEST(RankEnv, TasksOfSrunThatCannotFindEachOtherAreNoWorldsOfOne) {
+  Variables variables = slurm_step_variables();
+  variables.erase("PMIX_RANK");
+  const std::string message = config_error(variables);
+  for (const char* part : {"7 tasks", "srun --mpi=pmix", "muster run"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
+}
+
+TEST(RankEnv, ABatchScriptAndAStepOfOneTaskAreWorldsOfOne) {
+  Variables script = slurm_step_variables();
+  for (const char* name :
+       {"SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES", "SLURM_STEP_TASKS_PER_NODE", "PMIX_RANK"}) {
+    script.erase(name);
+  }
+  EXPECT_EQ(read(script).launched_by, LaunchedBy::kNobody);
+  EXPECT_EQ(read(script).world_size, 1);
+  script["SLURM_STEP_NUM_TASKS"] = "1";
+  EXPECT_EQ(read(script).world_size, 1);
+}
+
+TEST(RankEnv, LaunchersInsideASlurmStepWin) {
+  Variables variables = slurm_step_variables();
+  variables.erase("PMIX_RANK");
+  Variables muster = variables;
+  for (const auto& [name, value] : muster_variables()) muster[name] = value;
+  EXPECT_EQ(read(muster).world_size, 8);
+  variables["OMPI_COMM_WORLD_RANK"] = "2";
+  variables["OMPI_COMM_WORLD_SIZE"] = "3";
+  EXPECT_EQ(read(variables).world_size, 3);
+}
+
 TEST(RankEnv, HalfAnIdentityIsNeverAWorldOfOne) {
   const std::vector<std::pair<std::string, std::string>> pairs = {
       {"MUSTER_RANK", "MUSTER_WORLD_SIZE"}, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"}};

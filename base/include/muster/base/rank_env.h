@@ -14,7 +14,7 @@ namespace muster {
 enum class LaunchedBy {
   kNobody,  ///< A shell: a world of one rank.
   kMuster,  ///< `muster run`.
-  kMpi,     ///< Open MPI's `mpirun`, or Slurm through it.
+  kMpi,     ///< Open MPI's `mpirun`, or Slurm's `srun --mpi=pmix`.
 };
 
 /// A rank's place in the world. The launcher writes it with to_environment(), the rank reads it
@@ -32,9 +32,10 @@ struct RankEnv {
   std::string run_id;
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
-  /// Reads MUSTER_* (see to_environment), else OMPI_COMM_WORLD_*, else a world of one.
-  /// Throws ConfigError when a variable is no number, rank or world size is missing beside the
-  /// other, or the numbers contradict each other.
+  /// Reads MUSTER_* (see to_environment), else OMPI_COMM_WORLD_*, else SLURM_* in a step of several
+  /// tasks, else a world of one. Throws ConfigError when a variable is no number, rank or world
+  /// size is missing beside the other, the numbers contradict each other, or srun started several
+  /// tasks without PMIx (srun --mpi=pmix), so that they could not find each other.
   static RankEnv from_environment(const Lookup& lookup);
   /// The same, from this process's own environment.
   static RankEnv from_environment();
