@@ -9,13 +9,21 @@ namespace {
 
 constexpr int kSteps = 12;
 
-/// `words` before the program, `more` behind its options; the state goes where `job` looks for it.
-ProgramResult run_with(Job& job, std::vector<std::string> words, std::vector<std::string> more) {
-  words.push_back(std::string(MUSTER_BIN_DIR) + "/fashion_mnist");
-  for (const std::string& option : fashion_mnist_options(kSteps)) words.push_back(option);
+/// `words` before the program, `options` behind it; the state goes where `job` looks for it.
+ProgramResult run_program(Job& job, std::vector<std::string> words, const std::string& program,
+                          const std::vector<std::string>& options) {
+  words.push_back(program);
+  words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--checkpoint-dir", job.checkpoints().string()});
-  words.insert(words.end(), more.begin(), more.end());
   return Program(words, job.directory()).wait();
+}
+
+/// fashion_mnist for a few steps, and with `more` options.
+ProgramResult run_with(Job& job, const std::vector<std::string>& words,
+                       const std::vector<std::string>& more) {
+  std::vector<std::string> options = fashion_mnist_options(kSteps);
+  options.insert(options.end(), more.begin(), more.end());
+  return run_program(job, words, std::string(MUSTER_BIN_DIR) + "/fashion_mnist", options);
 }
 
 std::vector<std::string> mpirun(int ranks) {
@@ -37,13 +45,34 @@ TEST(Mpirun, GivesTheBitsOfTheLauncherOverBothTransports) {
   }
 }
 
+void expect_told_once(const ProgramResult& result, int exit_code, const std::string& part) {
+  EXPECT_EQ(result.exit_code, exit_code) << result.err;
+  const std::size_t first = result.err.find(part);
+  ASSERT_NE(first, std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find(part, first + 1), std::string::npos) << result.err;
+}
+
 TEST(Mpirun, AWrongFlagIsToldOnce) {
   Job job("fashion_mnist", {});
-  const ProgramResult result = run_with(job, mpirun(3), {"--epoch", "3"});
-  EXPECT_EQ(result.exit_code, 64) << result.err;
-  const std::size_t first = result.err.find("did you mean --epochs?");
-  ASSERT_NE(first, std::string::npos) << result.err;
-  EXPECT_EQ(result.err.find("did you mean --epochs?", first + 1), std::string::npos) << result.err;
+  expect_told_once(run_with(job, mpirun(3), {"--epoch", "3"}), 64, "did you mean --epochs?");
+}
+
+TEST(Mpirun, AMissingDataSetIsToldOnce) {
+  for (const char* transport : {"auto", "mpi"}) {
+    Job job("fashion_mnist", {});
+    expect_told_once(run_with(job, mpirun(3), {"--data", "/nonexistent", "--transport", transport}),
+                     64, "/nonexistent/train-images-idx3-ubyte.gz");
+  }
+}
+
+TEST(Mpirun, AThrowOnOneRankIsToldOnce) {
+  for (const char* transport : {"auto", "mpi"}) {
+    Job job("fashion_mnist", {});
+    expect_told_once(
+        run_program(job, mpirun(3), MUSTER_LINE_FIT,
+                    {"--throw-at-step", "3", "--throw-on-rank", "1", "--transport", transport}),
+        1, "the line is bent");
+  }
 }
 
 TEST(Alone, AProgramIsAWorldOfOne) {

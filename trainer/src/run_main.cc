@@ -1,4 +1,5 @@
 // From the command line to an exit code.
+#include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -6,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <thread>
 
 #include "muster/base/control_messages.h"
 #include "muster/base/error.h"
@@ -24,37 +26,62 @@ std::string program_name(const char* path) {
   return std::filesystem::path(path).filename().string();
 }
 
-/// A rank's last word. The launcher, where there is one, says it once for all ranks; else the rank
-/// itself does. Under mpirun survivors keep quiet about a lost peer: the rank that failed speaks,
-/// and mpirun names one that was killed.
-int report_failure(const RankEnv& env, ControlChannel* control, ExitCode code,
-                   const std::string& kind, const std::string& message, std::int64_t step) {
-  const int exit_code = static_cast<int>(code);
-  const bool told = control != nullptr && control->send(Failure{exit_code, kind, message, step});
-  const bool keep_quiet =
-      told || (env.launched_by == LaunchedBy::kMpi && code == ExitCode::kPeerLost);
-  if (!keep_quiet) {
-    std::fprintf(stderr, "muster: %s: %s: %s\n", env.description().c_str(), kind.c_str(),
-                 message.c_str());
+/// What is to be said of the exception that is being handled.
+Failure failure_in_flight(std::int64_t step) {
+  try {
+    throw;
+  } catch (const Error& e) {
+    return {static_cast<int>(e.exit_code()), e.kind(), e.what(), step};
+  } catch (const std::exception& e) {
+    return {static_cast<int>(ExitCode::kUserError), "UserError", e.what(), step};
   }
-  return exit_code;
 }
+
+/// A rank's last word, said once. The launcher, where there is one, says it once for all ranks;
+/// else the rank itself does. Under mpirun survivors keep quiet about a lost peer: the rank that
+/// failed speaks, and mpirun names one that was killed.
+class LastWord {
+ public:
+  /// Returns the failure's exit code.
+  int say(const RankEnv& env, ControlChannel* control, const Failure& failure) {
+    if (said_) return failure.exit_code;
+    said_ = true;
+    const bool told = control != nullptr && control->send(failure);
+    const bool others_speak = env.launched_by == LaunchedBy::kMpi &&
+                              failure.exit_code == static_cast<int>(ExitCode::kPeerLost);
+    if (!told && !others_speak) {
+      std::fprintf(stderr, "muster: %s: %s: %s\n", env.description().c_str(), failure.kind.c_str(),
+                   failure.message.c_str());
+      std::fflush(stderr);
+    }
+    return failure.exit_code;
+  }
+
+ private:
+  bool said_ = false;
+};
 
 /// A wrong option is wrong on every rank alike, so rank 0 speaks for all; the others wait until it
 /// has, since mpirun ends the whole job when the first rank leaves. Where rank 0 does not come, the
 /// option was wrong here alone.
-int fail_together(const RankEnv& env, const Error& error) {
-  const auto speak = [&] {
-    report_failure(env, nullptr, error.exit_code(), error.kind(), error.what(), 0);
-    std::fflush(stderr);
-  };
-  if (env.rank == 0) speak();
+int fail_together(const RankEnv& env, LastWord& last_word, const Failure& failure) {
+  if (env.rank == 0) last_word.say(env, nullptr, failure);
   try {
     World::create(env, {.transport = "auto", .timeout = std::chrono::seconds(10)});
   } catch (const Error&) {
-    if (env.rank != 0) speak();
+    last_word.say(env, nullptr, failure);
   }
-  return static_cast<int>(error.exit_code());
+  return failure.exit_code;
+}
+
+/// mpirun ends the whole job when the first rank leaves, so whoever keeps quiet stays until the
+/// rank that speaks has left.
+void wait_for_speaker(World& world) {
+  if (world.env().launched_by != LaunchedBy::kMpi) return;
+  try {
+    world.communicator().barrier().wait();
+  } catch (const Error&) {
+  }
 }
 
 std::string all_problems(const std::vector<std::string>& problems) {
@@ -88,7 +115,8 @@ void check_options(const RankEnv& env, const Trainer& trainer) {
   }
 }
 
-int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, ControlChannel* control) {
+int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, ControlChannel* control,
+          LastWord& last_word) {
   prepare_numerics(static_cast<int>(trainer.options.threads));
   if (control == nullptr) install_stop_signals();
   WorldOptions world_options;
@@ -96,22 +124,25 @@ int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, Contro
   world_options.timeout =
       std::chrono::milliseconds(static_cast<std::int64_t>(trainer.options.timeout_s * 1000));
   World world = World::create(env, world_options);
-  return finish(run_training(trainer, world, options, control), control);
+  try {
+    return finish(run_training(trainer, world, options, control), control);
+  } catch (const FailedElsewhere&) {
+    wait_for_speaker(world);
+    throw;
+  } catch (const std::exception&) {
+    // Before the world ends, on which the others leave.
+    last_word.say(env, control, failure_in_flight(trainer.step()));
+    throw;
+  }
 }
-
-}  // namespace
-
-namespace {
 
 /// The whole program; returns its exit code. `env` is filled in on the way.
 int run_program(int argc, const char* const* argv, const TrainerFactory& make_trainer,
                 RankEnv& env) {
   std::unique_ptr<ControlChannel> control;
   std::unique_ptr<Trainer> trainer;
+  LastWord last_word;
   bool options_checked = false;
-  const auto fail = [&](ExitCode code, const std::string& kind, const std::string& message) {
-    return report_failure(env, control.get(), code, kind, message, trainer ? trainer->step() : 0);
-  };
   try {
     env = RankEnv::from_environment();
     if (env.control_fd >= 0) {
@@ -132,17 +163,25 @@ int run_program(int argc, const char* const* argv, const TrainerFactory& make_tr
     init_logging(name, env.launched_by == LaunchedBy::kNobody ? "" : env.description());
     check_options(env, *trainer);
     options_checked = true;
-    return train(env, *trainer, options, control.get());
+    return train(env, *trainer, options, control.get(), last_word);
   } catch (const FailedElsewhere& e) {
     if (control)
       control->send(Failure{static_cast<int>(ExitCode::kPeerLost), "PeerLost", e.what(), 0});
     return static_cast<int>(e.exit_code());
-  } catch (const Error& e) {
-    if (!options_checked && env.launched_by == LaunchedBy::kMpi) return fail_together(env, e);
-    return fail(e.exit_code(), e.kind(), e.what());
-  } catch (const std::exception& e) {
-    return fail(ExitCode::kUserError, "UserError", e.what());
+  } catch (const std::exception&) {
+    const Failure failure = failure_in_flight(trainer ? trainer->step() : 0);
+    const bool under_mpi = env.launched_by == LaunchedBy::kMpi;
+    if (!options_checked && under_mpi) return fail_together(env, last_word, failure);
+    return last_word.say(env, control.get(), failure);
   }
+}
+
+// mpirun ends the job when a rank has failed, with the exit code of whoever left last. So those
+// that merely lost the rank wait to be ended; not for ever, since mpirun may have been told to let
+// survivors go on.
+void wait_for_mpirun() {
+  signal(SIGTERM, SIG_DFL);
+  std::this_thread::sleep_for(std::chrono::seconds(2));
 }
 
 }  // namespace
@@ -153,6 +192,7 @@ int run_main(int argc, const char* const* argv, const TrainerFactory& make_train
   if (exit_code != 0 && env.launched_by == LaunchedBy::kMpi) {
     // MPI's own exit handlers may wait for ever for a rank that is dead (collectives/world.h).
     std::fflush(nullptr);
+    if (exit_code == static_cast<int>(ExitCode::kPeerLost)) wait_for_mpirun();
     std::_Exit(exit_code);
   }
   return exit_code;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "muster/base/rank_env.h"
 #include "muster/data_loader/tensor_dataset.h"
 #include "muster/trainer/main.h"
 
@@ -34,8 +35,8 @@ class LineFit : public muster::Trainer {
   }
 
   muster::Loss compute_loss(const muster::Batch& batch) override {
-    const char* rank = std::getenv("MUSTER_RANK");
-    if (step() + 1 == throw_at_step_ && rank != nullptr && std::stoll(rank) == throw_on_rank_) {
+    if (step() + 1 == throw_at_step_ &&
+        muster::RankEnv::from_environment().rank == throw_on_rank_) {
       if (abort_) std::abort();
       throw std::runtime_error("the line is bent");
     }
