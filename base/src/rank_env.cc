@@ -72,6 +72,7 @@ RankEnv from_open_mpi(const RankEnv::Lookup& lookup) {
   env.world_size = required_number(lookup, "OMPI_COMM_WORLD_SIZE");
   env.local_rank = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_RANK", env.rank);
   env.local_world_size = number_or(lookup, "OMPI_COMM_WORLD_LOCAL_SIZE", env.world_size);
+  env.run_id = lookup("PMIX_NAMESPACE").value_or("");
   return env;
 }
 
@@ -122,6 +123,7 @@ RankEnv from_slurm_step(const RankEnv::Lookup& lookup, int tasks) {
   env.node_rank = required_number(lookup, "SLURM_NODEID");
   env.local_world_size =
       tasks_on_node(lookup("SLURM_STEP_TASKS_PER_NODE").value_or(""), env.node_rank);
+  env.run_id = lookup("PMIX_NAMESPACE").value_or("");
   return env;
 }
 
@@ -136,6 +138,7 @@ RankEnv RankEnv::from_environment(const Lookup& lookup) {
   } else if (const int tasks = number_or(lookup, "SLURM_STEP_NUM_TASKS", 1); tasks > 1) {
     env = from_slurm_step(lookup, tasks);
   }
+  env.flight_directory = lookup("MUSTER_FLIGHT_DIR").value_or("");
   check_consistent(env);
   return env;
 }
@@ -157,7 +160,8 @@ std::vector<std::pair<std::string, std::string>> RankEnv::to_environment() const
           {"MUSTER_GENERATION", std::to_string(generation)},
           {"MUSTER_NODE_MEMORY_FD", std::to_string(node_memory_fd)},
           {"MUSTER_CONTROL_FD", std::to_string(control_fd)},
-          {"MUSTER_RUN_ID", run_id}};
+          {"MUSTER_RUN_ID", run_id},
+          {"MUSTER_FLIGHT_DIR", flight_directory}};
 }
 
 std::string RankEnv::description() const {

@@ -12,7 +12,7 @@ namespace muster::launcher {
 
 /// One rank of one generation, before it is started.
 struct RankPlan {
-  RankEnv env;  ///< Without its descriptors, which do not exist yet.
+  RankEnv env;  ///< Without descriptors and flight directory, which its RankProcess adds.
   std::filesystem::path log_path;
 };
 

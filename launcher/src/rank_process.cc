@@ -31,6 +31,8 @@ RankProcess::RankProcess(const RankPlan& plan, const ProgramSpec& program, int n
   RankEnv env = plan.env;
   env.control_fd = theirs;
   env.node_memory_fd = node_memory_fd;
+  // Absolute, since a program may change its directory before it joins.
+  env.flight_directory = std::filesystem::absolute(plan.log_path).parent_path();
   spec_ = {program.program,
            program.arguments,
            merge_environment(program.environment, env),

@@ -36,7 +36,7 @@ Variables muster_variables() {
           {"MUSTER_LOCAL_RANK", "1"},     {"MUSTER_LOCAL_WORLD_SIZE", "4"},
           {"MUSTER_NODE_RANK", "1"},      {"MUSTER_GENERATION", "2"},
           {"MUSTER_NODE_MEMORY_FD", "7"}, {"MUSTER_CONTROL_FD", "9"},
-          {"MUSTER_RUN_ID", "run-3"}};
+          {"MUSTER_RUN_ID", "run-3"},     {"MUSTER_FLIGHT_DIR", "/logs/flight"}};
 }
 
 TEST(RankEnv, NothingSetIsAWorldOfOne) {
@@ -180,7 +180,7 @@ TEST(RankEnv, HalfAnIdentityIsNeverAWorldOfOne) {
 TEST(RankEnv, MalformedNumbersNameTheVariableAndTheText) {
   for (const char* text : {"", "x", "1x", " 1", "1.0", "99999999999"}) {
     for (const auto& [name, value] : muster_variables()) {
-      if (name == "MUSTER_RUN_ID") continue;
+      if (name == "MUSTER_RUN_ID" || name == "MUSTER_FLIGHT_DIR") continue;
       Variables variables = muster_variables();
       variables[name] = text;
       const std::string message = config_error(variables);

@@ -29,13 +29,15 @@ struct RankEnv {
   int generation = 0;
   int node_memory_fd = -1;  ///< Of NodeMemory; under `muster run` only.
   int control_fd = -1;      ///< Of ControlChannel; under `muster run` only.
-  std::string run_id;
+  std::string run_id;       ///< Of the launcher; under MPI the name of the job's PMIx namespace.
+  std::string flight_directory;  ///< Of FlightRecorder; "": operations are not recorded.
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
   /// Reads MUSTER_* (see to_environment), else OMPI_COMM_WORLD_*, else SLURM_* in a step of several
   /// tasks, else a world of one. Throws ConfigError when a variable is no number, rank or world
   /// size is missing beside the other, the numbers contradict each other, or srun started several
   /// tasks without PMIx (srun --mpi=pmix), so that they could not find each other.
+  /// MUSTER_FLIGHT_DIR counts in each case.
   static RankEnv from_environment(const Lookup& lookup);
   /// The same, from this process's own environment.
   static RankEnv from_environment();
