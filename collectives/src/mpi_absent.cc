@@ -2,6 +2,7 @@
 #ifndef MUSTER_HAS_MPI
 #include "mpi_runtime.h"
 #include "muster/base/error.h"
+#include "muster/collectives/mpi_versions.h"
 
 namespace muster::internal {
 
@@ -12,4 +13,8 @@ std::unique_ptr<MpiRuntime> MpiRuntime::start(const RankEnv& env) {
 }
 
 }  // namespace muster::internal
+
+namespace muster {
+MpiVersions mpi_versions() { return {}; }
+}  // namespace muster
 #endif  // MUSTER_HAS_MPI
