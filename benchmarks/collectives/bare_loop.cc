@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -18,14 +19,29 @@ namespace muster::bench {
 namespace {
 
 constexpr std::int64_t kHeadBytes = 4096;
-constexpr int kSpins = 2000;
+constexpr int kSpins = 30000;  // about a millisecond
 constexpr int kSpinsWhenCrowded = 20;
 constexpr std::int64_t kSleepUs = 10000;
 
-int available_cpus() {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+// Of all ranks together: each may be bound to one.
+int available_cpus(Library& library) {
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  sched_getaffinity(0, sizeof(own), &own);
+  std::vector<double> any_has(CPU_SETSIZE);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    any_has[static_cast<std::size_t>(cpu)] = CPU_ISSET(cpu, &own) ? 1 : 0;
+  }
+  library.maximize(any_has);
+  return static_cast<int>(std::count(any_has.begin(), any_has.end(), 1));
+}
+
+inline void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
 }
 
 [[noreturn]] void throw_failed(const std::string& call) {
@@ -40,7 +56,7 @@ BareLoop::BareLoop(Library& library, std::int64_t bytes, std::chrono::millisecon
       world_size_(library.world_size()),
       bytes_((bytes + kHeadBytes - 1) / kHeadBytes * kHeadBytes),
       timeout_(timeout),
-      spins_(world_size_ <= available_cpus() ? kSpins : kSpinsWhenCrowded) {
+      spins_(world_size_ <= available_cpus(library) ? kSpins : kSpinsWhenCrowded) {
   map(library);
   arrivals_ = static_cast<std::atomic<std::uint32_t>*>(mapping_);
   sleepers_ = arrivals_ + 16;  // in another cache line
@@ -102,6 +118,7 @@ void BareLoop::await(std::uint32_t all) {
   const auto complete = [&] { return static_cast<std::int32_t>(arrivals_->load() - all) >= 0; };
   for (int i = 0; i < spins_; ++i) {
     if (complete()) return;
+    pause_cpu();
   }
   const auto deadline = std::chrono::steady_clock::now() + timeout_;
   while (!complete()) {

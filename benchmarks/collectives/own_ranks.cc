@@ -1,6 +1,7 @@
 // Forking, and the end of the family.
 #include "own_ranks.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,21 @@
 
 namespace muster::bench {
 namespace {
+
+// As mpirun does by default: a rank that shares a core with another loses to the scheduler what the
+// benchmark wants to see. Does nothing where there are more ranks than cores.
+void bind_to_core(int rank, int world_size) {
+  cpu_set_t available;
+  CPU_ZERO(&available);
+  if (sched_getaffinity(0, sizeof(available), &available) != 0) return;
+  if (CPU_COUNT(&available) < world_size) return;
+  int cpu = -1;
+  for (int left = rank + 1; left > 0;) left -= CPU_ISSET(++cpu, &available) ? 1 : 0;
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  CPU_SET(cpu, &own);
+  sched_setaffinity(0, sizeof(own), &own);
+}
 
 void kill_all(const std::vector<pid_t>& ranks) {
   for (const pid_t rank : ranks) kill(rank, SIGKILL);
@@ -55,6 +71,7 @@ int run_own_ranks(int world_size, const std::function<int(const RankEnv& env)>& 
     if (child == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (getppid() != parent) _exit(static_cast<int>(ExitCode::kPeerLost));
+      bind_to_core(rank, world_size);
       RankEnv env;
       env.launched_by = LaunchedBy::kMuster;
       env.rank = env.local_rank = rank;
