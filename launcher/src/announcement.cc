@@ -58,7 +58,9 @@ std::string ranks_text(int count) {
 std::string failure_text(const FailureFacts& facts) {
   std::string text = headline(facts);
   if (!facts.log_tail.empty()) text += "\n" + indented(facts.log_tail);
+  if (!facts.post_mortem.hang.empty()) text += "\n  hang: " + facts.post_mortem.hang;
   text += "\n  log:  " + facts.log_path.string();
+  if (!facts.post_mortem.command.empty()) text += "\n  more: " + facts.post_mortem.command;
   text += "\n  next: " + next_text(facts);
   return text;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "flight/post_mortem.h"
 #include "rank_report.h"
 #include "restart_policy.h"
 
@@ -22,10 +23,11 @@ struct FailureFacts {
                          ///< terminal anyway.
   Decision decision;
   int world_size = 1;
+  PostMortem post_mortem;
 };
 
-/// Which rank, what happened, its message, step, log file, and what is done next. Several lines, no
-/// newline at the end.
+/// Which rank, what happened, its message, step, log file, what ranks waited for, and what is done
+/// next. Several lines, no newline at the end.
 std::string failure_text(const FailureFacts& facts);
 
 /// "1 rank", "3 ranks".

@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "announcement.h"
+#include "flight/post_mortem.h"
 #include "launch_plan.h"
+#include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "process_tree.h"
 
@@ -233,9 +235,10 @@ void Supervisor::announce(const Generation& generation, const RankReport* cause,
   const LogFile& log = generation.ranks()[static_cast<std::size_t>(cause->rank)]->log();
   // Rank 0's output has been seen already; a Failure says more than the tail of a log.
   const bool show_tail = cause->rank != 0 && !cause->failure;
-  console_.error(
-      failure_text({cause, reports, course_.last_step, log.path(),
-                    show_tail ? log.tail(kTailLines) : "", decision, status_.world_size}));
+  console_.error(failure_text(
+      {cause, reports, course_.last_step, log.path(), show_tail ? log.tail(kTailLines) : "",
+       decision, status_.world_size,
+       examine_generation(log.path().parent_path(), run_id_, *cause, *make_system_env())}));
 }
 
 void Supervisor::tell_end(const Decision& decision) {

@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "muster/base/control_messages.h"
+#include "muster/base/flight_recorder.h"
 #include "muster/base/node_memory.h"
 #include "muster/base/rank_env.h"
 
@@ -59,7 +60,7 @@ class Rank {
       active_ = active_ && env_.generation == std::stoi(value);
     } else if (name == "gen>") {
       active_ = active_ && env_.generation >= std::stoi(value);
-    } else if (active_ && !say(name, value) && !act(name, value)) {
+    } else if (active_ && !say(name, value) && !record(name, value) && !act(name, value)) {
       throw std::invalid_argument("unknown word " + word);
     }
   }
@@ -93,6 +94,19 @@ class Rank {
     } else {
       return false;
     }
+    return true;
+  }
+
+  bool record(const std::string& name, const std::string& value) {
+    if (name != "ended" && name != "in" && name != "gave-up") return false;
+    if (!flight_) {
+      flight_ = FlightRecorder::create(env_);
+      lane_ = flight_->add_communicator("world", env_.rank, env_.world_size);
+    }
+    const FlightEntry entry = lane_.queued(next_operation_++, {value, {}, {}});
+    entry.started(std::chrono::steady_clock::now());
+    if (name == "ended") entry.ended();
+    if (name == "gave-up") entry.failed();
     return true;
   }
 
@@ -157,6 +171,9 @@ class Rank {
   RankEnv env_;
   std::unique_ptr<ControlChannel> control_;
   std::unique_ptr<NodeMemory> memory_;
+  std::shared_ptr<FlightRecorder> flight_;
+  FlightLane lane_;
+  std::uint64_t next_operation_ = 0;
   bool active_ = true;
 };
 

@@ -17,6 +17,7 @@ inline constexpr const char* kRankProgramFlag = "--rank-program";
 ///   of a pattern join  wait-lost  wait-stop=CODE    node memory: join, wait for the generation's
 ///   end and leave with PeerLost; wait for Stop, leave with CODE orphan  ignore-term  await=FILE
 ///   pause  kill segv  exit=CODE
+///   ended=NAME  in=NAME  gave-up=NAME    the next operation in the flight record
 /// A daemon `orphan` is a grandchild in a session of its own that ignores SIGTERM and sleeps for
 /// ever.
 int rank_program(const std::vector<std::string>& words);

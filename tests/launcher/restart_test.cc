@@ -78,6 +78,33 @@ TEST_F(RestartTest, ATimeoutIsTriedAgain) {
   EXPECT_THAT(error_, HasSubstr("failed with Timeout: rank 1 is absent"));
 }
 
+TEST_F(RestartTest, ATimeoutSaysWhoWasMissing) {
+  EXPECT_EQ(run({"-n", "3"},
+                {"hello", "join", "gen=0", "ended=barrier", "always", "gen=0", "rank=0",
+                 "gave-up=all_reduce", "failure=75:Timeout:too late", "exit=75", "always", "gen=0",
+                 "rank=1", "in=all_reduce", "always", "gen=0", "pause", "always", "done"}),
+            0);
+  EXPECT_THAT(error_, ContainsRegex("  hang: operation 1 all_reduce\\(\\): rank 0 gave up after "
+                                    "[^;]*; rank 1 was in it when its process ended; rank 2 never "
+                                    "came, its last was operation 0 barrier\\(\\), ended "));
+  const auto records = directory_.path() / "logs" / "generation-000";
+  EXPECT_THAT(error_, HasSubstr("  more: muster flight " + records.string() + "\n"));
+}
+
+TEST_F(RestartTest, ACrashNamesTheCommandThatTellsMore) {
+  EXPECT_EQ(run({}, {"hello", "gen=0", "ended=barrier", "kill", "always", "done"}), 0);
+  EXPECT_THAT(error_, HasSubstr("  more: muster flight "));
+  EXPECT_THAT(error_, Not(HasSubstr("  hang: ")));
+}
+
+TEST_F(RestartTest, FailuresWithoutAStoryInTheRecordsDoNotNameThem) {
+  EXPECT_EQ(run({}, {"hello", "ended=barrier", "failure=1:UserError:mine", "exit=1"}), 1);
+  EXPECT_THAT(error_, Not(HasSubstr("muster flight")));
+  EXPECT_EQ(run({"--max-restarts", "0"}, {"hello", "kill"}), 75);
+  EXPECT_THAT(error_, HasSubstr("was killed by SIGKILL"));
+  EXPECT_THAT(error_, Not(HasSubstr("muster flight"))) << "its records are those of the run before";
+}
+
 TEST_F(RestartTest, StatusNamesTheProcessesToKill) {
   MusterProcess muster(directory_,
                        run_words({"-n", "2"}, {"hello", "join", "gen=0", "rank=0", "progress=3/9",

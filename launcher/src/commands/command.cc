@@ -17,6 +17,8 @@ constexpr Command kCommands[] = {
     {"verify", "check every byte of a checkpoint against its checksums", verify_command,
      verify_command_help},
     {"diff", "compare two checkpoints bit by bit", diff_command, diff_command_help},
+    {"flight", "say in which operation a job hangs or died, and who was missing", flight_command,
+     flight_command_help},
     {"doctor", "look at this machine, measure it, and say what is wrong", doctor_command,
      doctor_command_help},
     {"version", "print the version", version_command, version_command_help},
