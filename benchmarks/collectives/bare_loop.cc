@@ -18,9 +18,9 @@
 namespace muster::bench {
 namespace {
 
-constexpr std::int64_t kHeadBytes = 4096;
+constexpr std::int64_t kPageBytes = 4096;
 constexpr int kSpins = 30000;  // about a millisecond
-constexpr int kSpinsWhenCrowded = 20;
+constexpr int kSpinsWhenCrowded = 1;
 constexpr std::int64_t kSleepUs = 10000;
 
 // Of all ranks together: each may be bound to one.
@@ -44,6 +44,13 @@ inline void pause_cpu() {
 #endif
 }
 
+// An odd number of pages, so that no two buffers lie a multiple of 256 MiB apart: some CPUs take
+// several times as long to walk through two such in step, since their caches tell them apart by
+// lower bits of the address alone.
+std::int64_t odd_pages(std::int64_t bytes) {
+  return ((bytes + kPageBytes - 1) / kPageBytes | 1) * kPageBytes;
+}
+
 [[noreturn]] void throw_failed(const std::string& call) {
   throw InternalError("bare loop: expected " + call + " to work, found " + errno_text(errno) +
                       "; measure without it: --bare-loop=false");
@@ -54,13 +61,13 @@ inline void pause_cpu() {
 BareLoop::BareLoop(Library& library, std::int64_t bytes, std::chrono::milliseconds timeout)
     : rank_(library.rank()),
       world_size_(library.world_size()),
-      bytes_((bytes + kHeadBytes - 1) / kHeadBytes * kHeadBytes),
+      bytes_(odd_pages(bytes)),
       timeout_(timeout),
       spins_(world_size_ <= available_cpus(library) ? kSpins : kSpinsWhenCrowded) {
   map(library);
   arrivals_ = static_cast<std::atomic<std::uint32_t>*>(mapping_);
   sleepers_ = arrivals_ + 16;  // in another cache line
-  auto* const first = static_cast<std::byte*>(mapping_) + kHeadBytes;
+  auto* const first = static_cast<std::byte*>(mapping_) + kPageBytes;
   for (int r = 0; r < world_size_; ++r) {
     buffers_.push_back(reinterpret_cast<float*>(first + r * bytes_));
   }
@@ -68,7 +75,7 @@ BareLoop::BareLoop(Library& library, std::int64_t bytes, std::chrono::millisecon
 
 // Process and descriptor of rank 0 go round as the only positive values of a maximum.
 void BareLoop::map(Library& library) {
-  mapping_bytes_ = static_cast<std::size_t>(kHeadBytes + bytes_ * world_size_);
+  mapping_bytes_ = static_cast<std::size_t>(kPageBytes + bytes_ * world_size_);
   double place[2] = {0, 0};
   int fd = -1;
   if (rank_ == 0) {
