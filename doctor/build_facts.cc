@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "muster/checkpoint/hdf5_versions.h"
 #include "muster/collectives/mpi_versions.h"
@@ -43,6 +44,16 @@ bool has_cuda_part(const std::map<std::string, std::string>& files) {
   return std::filesystem::exists(folder / "libtorch_cuda.so");
 }
 
+/// How the ranks of this build's programs can reach each other.
+std::vector<std::string> transports(const MpiVersions& mpi) {
+  std::vector<std::string> names{"shared memory"};
+  if (!mpi.built.empty()) names.emplace_back("MPI");
+#ifdef MUSTER_DOCTOR_CUDA_IS_BUILT
+  names.emplace_back("NCCL");
+#endif
+  return names;
+}
+
 }  // namespace
 
 Json build_facts() {
@@ -52,6 +63,7 @@ Json build_facts() {
   return {{"libtorch", TORCH_VERSION},
           {"cpu_capability", at::get_cpu_capability()},
           {"libtorch_has_cuda", has_cuda_part(files)},
+          {"transports", transports(mpi)},
           {"mpi_built", mpi.built},
           {"mpi_loaded", mpi.loaded},
           {"mpi_survives_failures", mpi.survives_failures},

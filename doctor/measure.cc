@@ -116,8 +116,14 @@ std::string host_name() {
 Times time_calls(Communicator& communicator, const std::function<void()>& call) {
   constexpr double kSeconds = 0.3;
   constexpr std::int64_t kFewest = 3, kMost = 300;
-  for (int i = 0; i < 2; ++i) call();
-  const double once = seconds_of(call);
+  constexpr int kWarmUp = 3;
+  const double once = seconds_of([&] {
+                        for (int i = 0; i < kWarmUp; ++i) {
+                          communicator.barrier().wait();
+                          call();
+                        }
+                      }) /
+                      kWarmUp;
   at::Tensor count = at::full(
       {1}, std::clamp(static_cast<std::int64_t>(kSeconds / once), kFewest, kMost), at::kLong);
   communicator.broadcast(count, 0).wait();

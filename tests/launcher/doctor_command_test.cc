@@ -124,6 +124,24 @@ TEST_F(DoctorTest, TooFewOpenFiles) {
   EXPECT_GE(json["exit_code"], 1);
 }
 
+TEST_F(DoctorTest, FilesThatMayNotBeAsLargeAsTheSharedMemory) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit low{1 << 30, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+  const Json json = look({"-n", "1"});
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(severity(json, "limits.file_size"), "error");
+  EXPECT_EQ(severity(json, "kernel.forbidden"), "") << "one cause, one finding";
+}
+
+TEST_F(DoctorTest, NoTemporaryDirectory) {
+  environment_["TMPDIR"] = "/nowhere";
+  EXPECT_EQ(severity(look({"-n", "1"}), "system.temporary"), "warning");
+  EXPECT_EQ(run({"-n", "1", "--json"}), 2);
+  EXPECT_EQ(severity(parse_json(told_.output, "muster doctor"), "measured.failed"), "error");
+}
+
 TEST_F(DoctorTest, AnotherMpirunInPath) {
   const Json healthy = look({"-n", "1"});
   const std::string built = healthy["facts"]["build"]["mpi_built"];

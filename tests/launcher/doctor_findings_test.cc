@@ -171,6 +171,8 @@ std::vector<Case> cases() {
        }},
       {"limits.address_space", kWarning,
        [](Facts& f) { f.limits.address_space_bytes.soft = 4 * kGiB; }},
+      {"limits.file_size", kError, [](Facts& f) { f.limits.file_bytes.soft = 1 << 30; }},
+      {"system.temporary", kWarning, [](Facts& f) { f.system.temporary_error = "none"; }},
       {"limits.locked_memory", kWarning,
        [](Facts& f) {
          f.network.infiniband = {{"mlx5_0/1", "4: ACTIVE", "200 Gb/sec", "InfiniBand"}};
@@ -297,6 +299,11 @@ std::vector<Case> cases() {
        [](Facts& f) {
          add_disk(f);
          f.storage->over_network = true;
+       }},
+      {"storage.container", kNote,
+       [](Facts& f) {
+         add_disk(f);
+         f.storage->filesystem = "overlay";
        }},
       {"storage.direct_io", kNote,
        [](Facts& f) {

@@ -50,6 +50,7 @@ Facts look(const DoctorOptions& options, const SystemView& view) {
   facts.system.probes = doctor::run_probes();
   facts.limits = doctor::gather_limits(view);
   const doctor::Environment environment = doctor::own_environment();
+  doctor::gather_temporary_directory(environment, facts.system);
   facts.environment = doctor::relevant_environment(environment);
   facts.mpi = doctor::gather_mpi(environment);
   facts.build = doctor::gather_build(measuring_program());
@@ -58,7 +59,7 @@ Facts look(const DoctorOptions& options, const SystemView& view) {
   if (!options.directory.empty()) {
     facts.storage = doctor::gather_storage(options.directory, options.measure);
   }
-  facts.leftovers = doctor::gather_leftovers(view, std::filesystem::temp_directory_path().string());
+  facts.leftovers = doctor::gather_leftovers(view, facts.system.temporary_directory);
   return facts;
 }
 
@@ -68,7 +69,8 @@ void measure(const DoctorOptions& options, const SystemView& view, Facts& facts)
   const doctor::MeasureProgram program{
       facts.build.program,
       doctor::bytes_to_measure(facts.wanted.ranks, facts.memory.usable_bytes())};
-  facts.in_node = doctor::measure_in_node(program, facts.wanted.ranks, view);
+  facts.in_node =
+      doctor::measure_in_node(program, facts.wanted.ranks, facts.system.temporary_directory, view);
   if (options.mpirun && !facts.mpi.runs.empty()) {
     facts.over_mpi = doctor::measure_by_mpirun(program, *options.mpirun, view);
   }

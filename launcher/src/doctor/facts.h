@@ -73,6 +73,8 @@ struct SystemFacts {
   bool root = false;
   bool seccomp = false;
   int ptrace_scope = 0;
+  std::string temporary_directory;
+  std::string temporary_error;  ///< Why nothing can be made there.
   std::vector<Probe> probes;
 };
 
@@ -113,7 +115,8 @@ struct BuildFacts {
   std::string libtorch;
   std::string cpu_capability;
   bool libtorch_has_cuda = false;
-  std::string mpi_built;  ///< "Open MPI 5.0.11"; empty: built without.
+  std::vector<std::string> transports;  ///< "shared memory", "MPI", "NCCL"
+  std::string mpi_built;                ///< "Open MPI 5.0.11"; empty: built without.
   std::string mpi_loaded;
   bool mpi_survives_failures = false;  ///< ULFM.
   std::string hdf5_built;

@@ -22,8 +22,10 @@ Environment own_environment();
 CpuFacts gather_cpu(const SystemView& view);
 MemoryFacts gather_memory(const SystemView& view);
 LimitFacts gather_limits(const SystemView& view);
-/// Without the probes.
+/// Without the probes and the temporary directory.
 SystemFacts gather_system(const SystemView& view);
+/// $TMPDIR, else /tmp.
+void gather_temporary_directory(const Environment& environment, SystemFacts& facts);
 /// Without the round trip.
 NetworkFacts gather_network(const SystemView& view);
 /// What Open MPI's dead processes of this user left in /dev/shm and in `temporary`, a directory.

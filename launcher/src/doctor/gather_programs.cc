@@ -86,6 +86,7 @@ void read_build(const Json& json, BuildFacts& facts) {
   facts.libtorch = json_field<std::string>(json, "libtorch", origin);
   facts.cpu_capability = json_field<std::string>(json, "cpu_capability", origin);
   facts.libtorch_has_cuda = json_field<bool>(json, "libtorch_has_cuda", origin);
+  facts.transports = json_field<std::vector<std::string>>(json, "transports", origin);
   facts.mpi_built = json_field<std::string>(json, "mpi_built", origin);
   facts.mpi_loaded = json_field<std::string>(json, "mpi_loaded", origin);
   facts.mpi_survives_failures = json_field<bool>(json, "mpi_survives_failures", origin);

@@ -1,8 +1,12 @@
 // Kernel, distribution, container; limits of this process.
 #include <gnu/libc-version.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "doctor/cgroups.h"
 #include "doctor/gather.h"
+#include "muster/base/error.h"
 
 namespace muster::launcher::doctor {
 namespace {
@@ -50,6 +54,15 @@ SystemFacts gather_system(const SystemView& view) {
   facts.ptrace_scope =
       static_cast<int>(view.number("/proc/sys/kernel/yama/ptrace_scope").value_or(0));
   return facts;
+}
+
+void gather_temporary_directory(const Environment& environment, SystemFacts& facts) {
+  const auto named = environment.find("TMPDIR");
+  const bool is_named = named != environment.end() && !named->second.empty();
+  facts.temporary_directory = is_named ? named->second : "/tmp";
+  if (access(facts.temporary_directory.c_str(), W_OK | X_OK) != 0) {
+    facts.temporary_error = errno_text(errno);
+  }
 }
 
 // "Max open files            1024                 1048576              files"

@@ -4,6 +4,7 @@
 #include "doctor/judges.h"
 #include "doctor/probes.h"
 #include "doctor/quantities.h"
+#include "muster/base/node_memory.h"
 
 namespace muster::launcher::doctor {
 namespace {
@@ -40,12 +41,28 @@ void judge_probe(const Probe& probe, const SystemFacts& system, Verdicts& verdic
   }
 }
 
+/// Shared memory is a file without a name, as large as any job needs; beyond the limit the kernel
+/// ends the process by SIGXFSZ.
+bool forbids_shared_memory(const LimitFacts& limits) {
+  return limits.file_bytes.soft &&
+         *limits.file_bytes.soft < static_cast<std::int64_t>(NodeMemory::kCapacityBytes);
+}
+
 }  // namespace
 
 void judge_kernel(const Facts& facts, Verdicts& verdicts) {
   const auto& probes = facts.system.probes;
   for (const Probe& probe : probes) {
-    if (!probe.works) judge_probe(probe, facts.system, verdicts);
+    const bool told_elsewhere = forbids_shared_memory(facts.limits) &&
+                                (probe.name == kSharedMemoryProbe || probe.name == kDeathProbe);
+    if (!probe.works && !told_elsewhere) judge_probe(probe, facts.system, verdicts);
+  }
+  if (!facts.system.temporary_error.empty()) {
+    verdicts.warning("system.temporary",
+                     "nothing can be made in " + facts.system.temporary_directory + ": " +
+                         facts.system.temporary_error,
+                     "mpirun keeps its sessions there, and muster doctor the logs of its ranks",
+                     "export TMPDIR=/tmp, or another directory that is there");
   }
   if (!probes.empty() &&
       std::all_of(probes.begin(), probes.end(), [](const Probe& probe) { return probe.works; })) {
@@ -112,6 +129,14 @@ void judge_limits(const Facts& facts, Verdicts& verdicts) {
                      "shared memory, libraries and threads' stacks are mapped many times over "
                      "before they are used; CUDA maps more than the machine has",
                      "ulimit -v unlimited");
+  }
+  if (forbids_shared_memory(limits)) {
+    verdicts.error("limits.file_size",
+                   "a process may write files of " + bytes_text(*limits.file_bytes.soft),
+                   "the shared memory of a node is a file in memory of " +
+                       bytes_text(static_cast<std::int64_t>(NodeMemory::kCapacityBytes)) +
+                       ", of which only what is used is taken",
+                   "ulimit -f unlimited");
   }
   const bool infiniband = !facts.network.infiniband.empty();
   if (infiniband && limits.locked_memory_bytes.soft) {

@@ -91,6 +91,11 @@ void judge_storage(const Facts& facts, Verdicts& verdicts) {
                   "all ranks write at once; HDF5's file locks may be refused there",
                   "if opening files fails: export HDF5_USE_FILE_LOCKING=FALSE");
   }
+  if (storage.filesystem == "overlay") {
+    verdicts.note("storage.container", storage.path + " is in the container's own layer (overlay)",
+                  "what is written there goes with the container",
+                  "mount a volume for checkpoints: docker run -v /data:/data");
+  }
   if (!storage.direct_io) {
     verdicts.note("storage.direct_io",
                   "files in " + storage.path + " cannot be opened with O_DIRECT",

@@ -101,9 +101,7 @@ Measurement run_and_read(const std::vector<std::string>& words, int ranks, const
 /// A directory that goes with its owner.
 class LogDirectory {
  public:
-  LogDirectory() {
-    std::error_code error;
-    path_ = (std::filesystem::temp_directory_path(error) / "muster-doctor-XXXXXX").string();
+  explicit LogDirectory(const std::string& temporary) : path_(temporary + "/muster-doctor-XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) {
       throw ConfigError("muster doctor: expected to make a directory for logs, found that " +
                         path_ + " cannot be made; check TMPDIR");
@@ -123,13 +121,16 @@ class LogDirectory {
 
 }  // namespace
 
-Measurement measure_in_node(const MeasureProgram& program, int ranks, const SystemView& view) {
-  const LogDirectory logs;
+Measurement measure_in_node(const MeasureProgram& program, int ranks, const std::string& temporary,
+                            const SystemView& view) try {
+  const LogDirectory logs(temporary);
   const std::string muster = std::filesystem::read_symlink("/proc/self/exe");
   return run_and_read(
       {muster, "run", "-n", std::to_string(ranks), "--quiet", "--max-restarts", "0", "--grace", "1",
        "--log-dir", logs.path(), "--", program.path, "--bytes", std::to_string(program.bytes)},
       ranks, view);
+} catch (const ConfigError& e) {
+  return failed(e.what());
 }
 
 Measurement measure_by_mpirun(const MeasureProgram& program, const std::string& arguments,

@@ -16,9 +16,10 @@ struct MeasureProgram {
   std::int64_t bytes = 0;
 };
 
-/// `muster run -n RANKS`, with this very program as muster. Blocks for seconds, or until a
-/// deadline; what goes wrong is in Measurement::error.
-Measurement measure_in_node(const MeasureProgram& program, int ranks, const SystemView& view);
+/// `muster run -n RANKS`, with this very program as muster and logs in `temporary`. Blocks for
+/// seconds, or until a deadline; what goes wrong is in Measurement::error.
+Measurement measure_in_node(const MeasureProgram& program, int ranks, const std::string& temporary,
+                            const SystemView& view);
 
 /// `mpirun ARGUMENTS`, read by the shell.
 Measurement measure_by_mpirun(const MeasureProgram& program, const std::string& arguments,

@@ -58,6 +58,8 @@ Json system_json(const SystemFacts& system) {
           {"root", system.root},
           {"seccomp", system.seccomp},
           {"ptrace_scope", system.ptrace_scope},
+          {"temporary_directory", system.temporary_directory},
+          {"temporary_error", system.temporary_error},
           {"probes", probes}};
 }
 
@@ -92,6 +94,7 @@ Json build_json(const BuildFacts& build) {
           {"libtorch", build.libtorch},
           {"cpu_capability", build.cpu_capability},
           {"libtorch_has_cuda", build.libtorch_has_cuda},
+          {"transports", build.transports},
           {"mpi_built", build.mpi_built},
           {"mpi_loaded", build.mpi_loaded},
           {"mpi_survives_failures", build.mpi_survives_failures},

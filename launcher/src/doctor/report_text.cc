@@ -46,14 +46,16 @@ class Report {
   std::string text_;
 };
 
-/// Parts that are known, separated by commas.
-std::string listed(const std::vector<std::string>& parts) {
+/// Parts that are known, separated.
+std::string joined(const std::vector<std::string>& parts, const std::string& separator) {
   std::string text;
   for (const std::string& part : parts) {
-    if (!part.empty()) text += (text.empty() ? "" : ", ") + part;
+    if (!part.empty()) text += (text.empty() ? "" : separator) + part;
   }
   return text;
 }
+
+std::string listed(const std::vector<std::string>& parts) { return joined(parts, ", "); }
 
 /// "open files 1024 (hard 4096)"
 std::string limit_text(const std::string& name, const LimitPair& pair, bool bytes) {
@@ -67,14 +69,12 @@ std::string limit_text(const std::string& name, const LimitPair& pair, bool byte
 
 void add_machine(const Facts& facts, Report& report) {
   const CpuFacts& cpu = facts.cpu;
-  std::string units;
-  for (const std::string& unit : cpu.vector_units) units += (units.empty() ? "" : " ") + unit;
-  report.line(
-      "cores",
-      listed({cores_text(cpu.usable_cores()) + " usable of " + std::to_string(cpu.online),
-              count_text(cpu.physical_cores, "physical core") + " in " +
-                  count_text(cpu.sockets, "socket"),
-              cpu.quota_cores ? "quota " + cores_text(*cpu.quota_cores) : "", cpu.model, units}));
+  report.line("cores", listed({cores_text(cpu.usable_cores()) + " of " +
+                                   std::to_string(cpu.online) + " usable",
+                               count_text(cpu.physical_cores, "physical core") + " in " +
+                                   count_text(cpu.sockets, "socket"),
+                               cpu.quota_cores ? "quota " + cores_text(*cpu.quota_cores) : "",
+                               cpu.model, joined(cpu.vector_units, " ")}));
   for (const NumaNode& node : cpu.numa_nodes) {
     if (cpu.numa_nodes.size() < 2) break;
     report.line("NUMA node " + std::to_string(node.id),
@@ -112,13 +112,14 @@ void add_software(const Facts& facts, Report& report) {
                                 system.container.empty() ? "" : "in " + system.container}));
   const BuildFacts& build = facts.build;
   if (!build.libtorch.empty()) {
-    report.line("this build",
-                listed({"LibTorch " + build.libtorch + " (" + build.cpu_capability + ")",
-                        build.mpi_built.empty()
-                            ? "no MPI"
-                            : build.mpi_built +
-                                  (build.mpi_survives_failures ? " with ULFM" : " without ULFM"),
-                        "HDF5 " + build.hdf5_loaded}));
+    report.line(
+        "this build",
+        listed(
+            {"LibTorch " + build.libtorch + " (" + build.cpu_capability + ")",
+             build.mpi_built.empty()
+                 ? "no MPI"
+                 : build.mpi_built + (build.mpi_survives_failures ? " with ULFM" : " without ULFM"),
+             "HDF5 " + build.hdf5_loaded, "transports: " + joined(build.transports, " and ")}));
   }
   for (const MpiRun& run : facts.mpi.runs) {
     report.line("mpirun",
