@@ -353,6 +353,7 @@ std::vector<Case> cases() {
          use_two_hosts(f);
          f.over_mpi->all_reduce.back().best_seconds = 0.2;
        }},
+      {"measured.one_host", kNote, [](Facts& f) { f.over_mpi = f.in_node; }},
       {"measured.slow_host", kWarning,
        [](Facts& f) {
          use_two_hosts(f);

@@ -17,41 +17,45 @@ constexpr double kGoodInNode = 0.5;
 constexpr double kGoodBetweenNodes = 0.5;
 constexpr double kSlowStart = 100e-6;  // of an all-reduce of 1 KiB in a node
 
-void judge_sharing(const Measurement& m, Verdicts& verdicts) {
-  const auto least = std::min_element(
+const RankMeasurement& least_served(const Measurement& m) {
+  return *std::min_element(
       m.ranks.begin(), m.ranks.end(),
       [](const RankMeasurement& a, const RankMeasurement& b) { return a.cpu_share < b.cpu_share; });
-  if (least->cpu_share < kWholeCore) {
+}
+
+void judge_sharing(const Measurement& m, const std::string& how, Verdicts& verdicts) {
+  const RankMeasurement& least = least_served(m);
+  if (least.cpu_share < kWholeCore) {
     verdicts.warning("measured.shared_cores",
-                     "rank " + std::to_string(least->rank) + " on " + least->host + " got " +
-                         percent_text(least->cpu_share) + " of a core while all ranks computed",
+                     how + "rank " + std::to_string(least.rank) + " on " + least.host + " got " +
+                         percent_text(least.cpu_share) + " of a core while all ranks computed",
                      "others use the cores, or there are more ranks than cores; all ranks wait for "
                      "the one that gets least",
                      "start fewer ranks, look with top for others, or bind ranks to cores of their "
                      "own");
   }
   if (m.throttled_periods > 0) {
-    verdicts.warning(
-        "measured.throttled",
-        "the control group's quota stopped the ranks " + count_text(m.throttled_periods, "time"),
-        "a rank that is stopped for the rest of a 100 ms period holds up all others",
-        "start fewer ranks or threads, or raise the quota (docker --cpus)");
+    verdicts.warning("measured.throttled",
+                     how + "the control group's quota stopped the ranks " +
+                         count_text(m.throttled_periods, "time"),
+                     "a rank that is stopped for the rest of a 100 ms period holds up all others",
+                     "start fewer ranks or threads, or raise the quota (docker --cpus)");
   }
   if (m.stolen_share > 0.05) {
-    verdicts.warning("measured.stolen",
-                     "the hypervisor took " + percent_text(m.stolen_share) + " of the cores' time",
-                     "other virtual machines use the same cores",
-                     "ask for dedicated cores, or another machine");
+    verdicts.warning(
+        "measured.stolen",
+        how + "the hypervisor took " + percent_text(m.stolen_share) + " of the cores' time",
+        "other virtual machines use the same cores", "ask for dedicated cores, or another machine");
   }
 }
 
-void judge_slow_ranks(const Measurement& m, Verdicts& verdicts) {
+void judge_slow_ranks(const Measurement& m, const std::string& how, Verdicts& verdicts) {
   const double usual = m.copy_together_bytes_per_second();
   for (const RankMeasurement& rank : m.ranks) {
     // A rank without a core of its own was named above.
     if (rank.cpu_share < kWholeCore || rank.copy_bytes_per_second >= kSlowRank * usual) continue;
     verdicts.warning("measured.slow_rank",
-                     "rank " + std::to_string(rank.rank) + " on " + rank.host +
+                     how + "rank " + std::to_string(rank.rank) + " on " + rank.host +
                          " copies memory at " + speed_text(rank.copy_bytes_per_second) +
                          ", the others at " + speed_text(usual),
                      "all ranks wait for the slowest",
@@ -70,17 +74,24 @@ std::string speeds(const AllReduceTime& largest) {
          speed_text(static_cast<double>(largest.bytes) / largest.best_seconds);
 }
 
-void judge_node(const Measurement& m, Verdicts& verdicts) {
+/// What a slow operation waits for; ranks without a core each wait for one first of all.
+std::string waits_for(const Measurement& m, const std::string& otherwise) {
+  return least_served(m).cpu_share < kWholeCore
+             ? "ranks that share cores wait for a core, whatever else is slow"
+             : otherwise;
+}
+
+void judge_node(const Measurement& m, const std::string& how, Verdicts& verdicts) {
   const AllReduceTime& largest = m.all_reduce.back();
   const double bound = m.copy_together_bytes_per_second();
   const double share =
       static_cast<double>(largest.bytes) / largest.best_seconds / std::max(1.0, bound);
-  const std::string found = "all-reduce in the node over " + m.transport + ": " + speeds(largest) +
-                            ", " + percent_text(std::min(1.0, share)) +
+  const std::string found = how + "all-reduce in the node over " + m.transport + ": " +
+                            speeds(largest) + ", " + percent_text(std::min(1.0, share)) +
                             " of what copying memory allows (" + speed_text(bound) + " a rank)";
   if (share < kGoodInNode) {
     verdicts.warning("measured.all_reduce", found,
-                     "the ranks wait for each other more than they work",
+                     waits_for(m, "the ranks wait for each other more than they work"),
                      "give each rank a core of its own, on one NUMA node if they fit, and measure "
                      "again on a quiet machine");
   } else {
@@ -88,11 +99,11 @@ void judge_node(const Measurement& m, Verdicts& verdicts) {
   }
   const AllReduceTime& smallest = m.all_reduce.front();
   if (smallest.seconds > kSlowStart) {
-    verdicts.note(
-        "measured.latency",
-        "an all-reduce of " + bytes_text(smallest.bytes) + " takes " + time_text(smallest.seconds),
-        "ranks that have a core each need some microseconds; norms, losses and flags are "
-        "such small sums");
+    verdicts.note("measured.latency",
+                  how + "an all-reduce of " + bytes_text(smallest.bytes) + " takes " +
+                      time_text(smallest.seconds),
+                  "ranks that have a core each need some microseconds; norms, losses and flags are "
+                  "such small sums");
   }
 }
 
@@ -108,13 +119,13 @@ void judge_links(const Measurement& m, const NetworkFacts& network, Verdicts& ve
   const AllReduceTime& largest = m.all_reduce.back();
   const double speed = link_bytes_per_second(largest, m.hosts());
   const double interface = fastest_interface(network);
-  std::string found = "all-reduce between " + count_text(m.hosts(), "node") + " over " +
-                      m.transport + ": " + speeds(largest) + "; each node sends " +
-                      speed_text(speed);
+  const std::string found = "all-reduce between " + count_text(m.hosts(), "node") + " over " +
+                            m.transport + ": " + speeds(largest) + "; each node sends " +
+                            speed_text(speed);
   if (interface > 0 && speed < kGoodBetweenNodes * interface) {
     verdicts.warning(
         "measured.link", found + " where its fastest interface has " + speed_text(interface),
-        "the step waits for the network",
+        waits_for(m, "the step waits for the network"),
         "see which interface is used (mpirun --mca btl_base_verbose 30), name the fast "
         "one with --mca btl_tcp_if_include, look for other traffic");
   } else {
@@ -133,28 +144,40 @@ void judge_links(const Measurement& m, const NetworkFacts& network, Verdicts& ve
                    "look at its cable, its switch port and its interface's speed (ethtool)");
 }
 
-void judge_one(const Measurement& m, const Facts& facts, Verdicts& verdicts) {
+/// `how` begins each sentence: empty, or how the ranks were started.
+void judge_one(const Measurement& m, const std::string& how, const Facts& facts,
+               Verdicts& verdicts) {
   if (!m.error.empty()) {
-    verdicts.error("measured.failed", m.error, "ranks that cannot measure cannot train",
+    verdicts.error("measured.failed", how + m.error, "ranks that cannot measure cannot train",
                    "start muster run -n 2 -- muster-doctor-measure by hand to see all it says");
     return;
   }
   if (m.ranks.empty()) return;
-  judge_sharing(m, verdicts);
-  judge_slow_ranks(m, verdicts);
+  judge_sharing(m, how, verdicts);
+  judge_slow_ranks(m, how, verdicts);
   if (m.all_reduce.empty()) return;
   if (m.hosts() > 1) {
     judge_links(m, facts.network, verdicts);
   } else {
-    judge_node(m, verdicts);
+    judge_node(m, how, verdicts);
   }
 }
 
 }  // namespace
 
 void judge_measurements(const Facts& facts, Verdicts& verdicts) {
-  if (facts.in_node) judge_one(*facts.in_node, facts, verdicts);
-  if (facts.over_mpi) judge_one(*facts.over_mpi, facts, verdicts);
+  if (facts.in_node) judge_one(*facts.in_node, "", facts, verdicts);
+  if (!facts.over_mpi) return;
+  judge_one(*facts.over_mpi, "by mpirun: ", facts, verdicts);
+  if (facts.over_mpi->hosts() == 1 && facts.over_mpi->ranks.size() > 1) {
+    verdicts.note("measured.one_host",
+                  "mpirun started all " +
+                      count_text(static_cast<std::int64_t>(facts.over_mpi->ranks.size()), "rank") +
+                      " on one node",
+                  "nothing was measured between nodes; where more ranks than cores are allowed (as "
+                  "scripts/env does), mpirun fills the first node",
+                  "say how many each node gets: --mpirun \"--map-by ppr:2:node --host a,b\"");
+  }
 }
 
 }  // namespace muster::launcher::doctor
