@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -32,9 +31,8 @@ std::int64_t now_ns() { return nanoseconds(std::chrono::steady_clock::now()); }
 
 template <std::size_t N>
 void copy_text(char (&to)[N], std::string_view text) {
-  const std::size_t length = std::min(text.size(), N - 1);
   std::memset(to, 0, N);
-  std::memcpy(to, text.data(), length);
+  text.copy(to, N - 1);
 }
 
 std::atomic_ref<std::uint64_t> version_of(FlightRecord& record) {
