@@ -171,9 +171,9 @@ void judge_measurements(const Facts& facts, Verdicts& verdicts) {
   judge_one(*facts.over_mpi, "by mpirun: ", facts, verdicts);
   if (facts.over_mpi->hosts() == 1 && facts.over_mpi->ranks.size() > 1) {
     verdicts.note("measured.one_host",
-                  "mpirun started all " +
+                  "all " +
                       count_text(static_cast<std::int64_t>(facts.over_mpi->ranks.size()), "rank") +
-                      " on one node",
+                      " of mpirun were on one node",
                   "nothing was measured between nodes; where more ranks than cores are allowed (as "
                   "scripts/env does), mpirun fills the first node",
                   "say how many each node gets: --mpirun \"--map-by ppr:2:node --host a,b\"");

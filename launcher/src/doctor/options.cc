@@ -25,7 +25,8 @@ OptionSet make_option_set(Flags& flags) {
       "Looks at this machine, measures all-reduce, and says what is wrong and what to do.\n"
       "usage: muster doctor [-n N] [flags]\n"
       "       mpirun ... muster doctor    measures these ranks too\n"
-      "Leaves with 0 when nothing is wrong, 1 after warnings, 2 after errors.");
+      "Leaves with 0 when nothing is wrong, 1 after warnings, 2 after errors (under mpirun "
+      "always with 0).");
   set.add("ranks", &flags.ranks,
           "number of ranks to think of; -n N is the same; 0: one a usable core, at most 8");
   set.add("threads", &flags.threads, "threads of each rank");
