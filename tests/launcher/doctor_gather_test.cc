@@ -101,8 +101,11 @@ TEST_F(FabricatedMachine, NumaNodes) {
 }
 
 TEST_F(FabricatedMachine, TheSmallestQuotaOfVersion2Counts) {
-  use_cgroup_v2("/job/step");
-  const std::string mount = "/sys/fs/cgroup";
+  use_cgroup_v2("/user/job/step");
+  const std::string mount = "/sys/fs/cgroup/user";
+  write(mount + "/cpu.max", "400000 100000\n");
+  write(mount + "/memory.max", "17179869184\n");
+  write(mount + "/memory.current", "2147483648\n");
   write(mount + "/job/cpu.max", "250000 100000\n");
   write(mount + "/job/step/cpu.max", "max 100000\n");
   write(mount + "/job/step/cpu.stat", "usage_usec 5\nnr_periods 9\nnr_throttled 3\n");

@@ -1,7 +1,5 @@
 // A libnvidia-ml.so.1 with two GPUs: as much of it as `muster doctor` calls. MUSTER_STAND_IN_NVML
-// chooses how it ails: "hangs", "crashes", "mismatch".
-#include <unistd.h>
-
+// chooses how it ails: "crashes", "mismatch".
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -30,7 +28,6 @@ extern "C" {
 int nvmlInit_v2() {
   const char* ailment = std::getenv("MUSTER_STAND_IN_NVML");
   const std::string how = ailment == nullptr ? "" : ailment;
-  if (how == "hangs") pause();
   if (how == "crashes") std::abort();
   return how == "mismatch" ? 18 : 0;
 }
