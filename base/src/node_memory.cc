@@ -23,7 +23,7 @@ namespace muster {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x3152455453554d01u;  // "\x01MUSTER1", as bytes in memory
-constexpr std::uint32_t kLayoutVersion = 1;
+constexpr std::uint32_t kLayoutVersion = 2;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr std::uint64_t kLargestPageBytes =
     65536;  // of the kernels we run on (aarch64), so that the layout is one
@@ -84,6 +84,7 @@ std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32
   for (int rank = 0; rank < local_world_size; ++rank) {
     init_alive_mutex(&control.slots[rank].alive);
   }
+  control.unreserved_offset.store(symmetric_offset_bytes());
   control.generation.store(generation, std::memory_order_release);
   return memory;
 }
@@ -138,6 +139,30 @@ std::byte* NodeMemory::map(std::uint64_t offset_bytes, std::uint64_t bytes) {
   std::lock_guard<std::mutex> lock(mappings_->mutex);
   mappings_->regions.emplace_back(address, bytes);
   return static_cast<std::byte*>(address);
+}
+
+std::uint64_t NodeMemory::reserve(std::uint64_t bytes) {
+  const std::uint64_t rounded =
+      (bytes + kLargestPageBytes - 1) / kLargestPageBytes * kLargestPageBytes;
+  std::uint64_t offset = control_->unreserved_offset.load();
+  do {
+    const std::uint64_t left = kCapacityBytes - offset;
+    if (bytes <= left && rounded <= left) continue;
+    throw ConfigError("node memory: expected a request for at most " + std::to_string(left) +
+                      " bytes more on this node, found one for " + std::to_string(bytes) +
+                      "; use a smaller model, or fewer ranks on the node");
+  } while (!control_->unreserved_offset.compare_exchange_weak(offset, offset + rounded));
+  return offset;
+}
+
+// Whoever loses the race leaves a hole: addresses, but no memory.
+std::uint64_t NodeMemory::named_block(int number, std::uint64_t bytes) {
+  MUSTER_CHECK(number >= 0 && number < kMaxNamedBlocks) << number;
+  std::atomic<std::uint64_t>& entry = control_->named_blocks[number];
+  std::uint64_t offset = entry.load();
+  if (offset != 0) return offset;
+  const std::uint64_t candidate = reserve(bytes);
+  return entry.compare_exchange_strong(offset, candidate) ? candidate : offset;
 }
 
 void NodeMemory::join(int local_rank) {

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "muster/collectives/communicator.h"
@@ -18,17 +19,42 @@ struct Caller {
   at::DeviceType device_type = at::kCPU;
 };
 
+using Counts = std::vector<std::int64_t>;
+
 // Each checks its tensors (ConfigError) and describes the Communicator operation of its name.
-Operation describe_all_reduce(const Caller& caller, const at::Tensor& tensor, ReduceOp op);
+Operation describe_all_reduce(const Caller& caller, const at::Tensor& output,
+                              const at::Tensor& input, ReduceOp op);
+Operation describe_reduce(const Caller& caller, const at::Tensor& output, const at::Tensor& input,
+                          int root, ReduceOp op);
 Operation describe_reduce_scatter(const Caller& caller, const at::Tensor& output,
                                   const at::Tensor& input, ReduceOp op);
-Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
-                              const at::Tensor& input);
-Operation describe_broadcast(const Caller& caller, const at::Tensor& tensor, int root);
-Operation describe_barrier(const Caller& caller);
 Operation describe_canonical_all_reduce(const Caller& caller,
                                         const std::vector<at::Tensor>& partials,
                                         const ReductionTree& tree);
+Operation describe_canonical_reduce_scatter(const Caller& caller, const at::Tensor& output,
+                                            const std::vector<at::Tensor>& partials,
+                                            const ReductionTree& tree);
+
+Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
+                              const at::Tensor& input);
+Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
+                              const at::Tensor& input, const Counts& counts);
+Operation describe_broadcast(const Caller& caller, const at::Tensor& tensor, int root);
+Operation describe_scatter(const Caller& caller, const at::Tensor& output, const at::Tensor& input,
+                           int root);
+Operation describe_gather(const Caller& caller, const at::Tensor& output, const at::Tensor& input,
+                          int root);
+Operation describe_all_to_all(const Caller& caller, const at::Tensor& output,
+                              const at::Tensor& input);
+Operation describe_all_to_all(const Caller& caller, const at::Tensor& output,
+                              const Counts& output_counts, const at::Tensor& input,
+                              const Counts& input_counts);
+
+Operation describe_send(const Caller& caller, const at::Tensor& tensor, int peer);
+Operation describe_receive(const Caller& caller, const at::Tensor& tensor, int peer);
+
+/// barrier, leave and split.
+Operation describe_meeting(OperationKind kind);
 
 }  // namespace muster::internal
 

@@ -6,15 +6,27 @@
 namespace muster::internal {
 namespace {
 
-const char* combine_name(Combine combine) {
-  switch (combine) {
+const char* combine_name(const Signature& signature) {
+  switch (signature.combine) {
+    case Combine::kSum:
+      return signature.divisor == 1 ? "sum" : "avg";
     case Combine::kMin:
       return "min";
     case Combine::kMax:
       return "max";
-    default:
-      return "sum";
+    case Combine::kProduct:
+      return "product";
+    case Combine::kBitAnd:
+      return "bit_and";
+    case Combine::kBitOr:
+      return "bit_or";
   }
+  return "unknown";
+}
+
+bool names_combination(OperationKind kind) {
+  return kind == OperationKind::kAllReduce || kind == OperationKind::kReduce ||
+         kind == OperationKind::kReduceScatter;
 }
 
 }  // namespace
@@ -35,27 +47,81 @@ const char* operation_name(OperationKind kind) {
       return "canonical_all_reduce";
     case OperationKind::kLeave:
       return "leave";
+    case OperationKind::kReduce:
+      return "reduce";
+    case OperationKind::kScatter:
+      return "scatter";
+    case OperationKind::kGather:
+      return "gather";
+    case OperationKind::kAllToAll:
+      return "all_to_all";
+    case OperationKind::kCanonicalReduceScatter:
+      return "canonical_reduce_scatter";
+    case OperationKind::kSplit:
+      return "split";
+    case OperationKind::kSend:
+      return "send";
+    case OperationKind::kReceive:
+      return "recv";
   }
   return "unknown operation";
 }
 
+Flow flow_of(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::kAllReduce:
+    case OperationKind::kCanonicalAllReduce:
+      return Flow::kReduceToAll;
+    case OperationKind::kReduce:
+      return Flow::kReduceToRoot;
+    case OperationKind::kReduceScatter:
+    case OperationKind::kCanonicalReduceScatter:
+      return Flow::kReduceToSlot;
+    case OperationKind::kAllGather:
+    case OperationKind::kBroadcast:
+    case OperationKind::kScatter:
+    case OperationKind::kGather:
+    case OperationKind::kAllToAll:
+      return Flow::kPull;
+    case OperationKind::kSend:
+    case OperationKind::kReceive:
+      return Flow::kPeer;
+    case OperationKind::kBarrier:
+    case OperationKind::kLeave:
+    case OperationKind::kSplit:
+      return Flow::kNothing;
+  }
+  return Flow::kNothing;
+}
+
 std::string Signature::description() const {
   std::string text = operation_name(kind);
-  if (kind == OperationKind::kBarrier || kind == OperationKind::kLeave) return text + "()";
+  if (flow_of(kind) == Flow::kNothing) return text + "()";
   text += "(";
-  if (kind == OperationKind::kAllReduce || kind == OperationKind::kReduceScatter) {
-    text += std::string(combine_name(combine)) + ", ";
-  }
-  text += std::string(dtype_name) + ", " + std::to_string(numel) + " elements";
-  if (kind == OperationKind::kBroadcast) text += ", root " + std::to_string(root);
-  if (kind == OperationKind::kCanonicalAllReduce) {
-    text += ", " + std::to_string(logical_ranks) + " logical ranks";
-  }
+  if (names_combination(kind)) text += std::string(combine_name(*this)) + ", ";
+  text += std::string(dtype_name) + ", ";
+  text += numel < 0 ? "counts by rank" : std::to_string(numel) + " elements";
+  if (counts_hash != 0) text += " in counts of hash " + std::to_string(counts_hash);
+  if (root >= 0) text += ", root " + std::to_string(root);
+  if (logical_ranks > 0) text += ", " + std::to_string(logical_ranks) + " logical ranks";
   return text + ")";
 }
 
-int Operation::most_parts() const {
-  return parts_by_rank.empty() ? 0 : *std::max_element(parts_by_rank.begin(), parts_by_rank.end());
+int Operation::most_parts(int world_size) const {
+  switch (signature.kind) {
+    case OperationKind::kAllGather:
+    case OperationKind::kBroadcast:
+    case OperationKind::kGather:
+      return 1;
+    case OperationKind::kScatter:
+    case OperationKind::kAllToAll:
+      return world_size;
+    default:
+      break;
+  }
+  if (sources_by_rank.empty()) return 0;
+  const int sources = *std::max_element(sources_by_rank.begin(), sources_by_rank.end());
+  return flow() == Flow::kReduceToSlot ? sources * world_size : sources;
 }
 
 ElementRange owned_slice(std::int64_t numel, int rank, int world_size) {

@@ -20,10 +20,30 @@ enum class OperationKind : std::uint32_t {
   kBroadcast = 5,
   kCanonicalAllReduce = 6,
   kLeave = 7,  ///< All ranks leave together.
+  kReduce = 8,
+  kScatter = 9,
+  kGather = 10,
+  kAllToAll = 11,
+  kCanonicalReduceScatter = 12,
+  kSplit = 13,
+  kSend = 14,
+  kReceive = 15,
 };
 
 /// "all_reduce", "barrier", ...
 const char* operation_name(OperationKind kind);
+
+/// Where the data of an operation go.
+enum class Flow {
+  kNothing,       ///< Ranks only meet.
+  kReduceToAll,   ///< The combination of all ranks' parts, to every rank.
+  kReduceToRoot,  ///< To the root alone.
+  kReduceToSlot,  ///< Slice r of it to rank r.
+  kPull,          ///< No arithmetic: every rank takes whole parts of others.
+  kPeer,          ///< From one rank to one other.
+};
+
+Flow flow_of(OperationKind kind);
 
 /// What all ranks must agree on. Trivially copyable: ranks compare each other's.
 struct Signature {
@@ -31,9 +51,13 @@ struct Signature {
   Combine combine = Combine::kSum;
   std::uint32_t scalar_type = 0;  ///< at::ScalarType; any number does, as long as it is the same.
   std::uint32_t element_bytes = 1;
-  std::int64_t numel = 0;  ///< Of what one rank contributes; for reduce_scatter, of the output.
-  std::int32_t root = 0;   ///< broadcast only.
-  std::int32_t logical_ranks = 0;  ///< canonical_all_reduce only.
+  /// Of what one rank contributes to, or gets from, each rank; of all ranks together where counts
+  /// differ; -1 for an all_to_all with counts, which ranks need not agree on.
+  std::int64_t numel = 0;
+  std::uint64_t counts_hash = 0;   ///< Of the counts that all ranks must give alike.
+  std::int32_t root = -1;          ///< Of operations that have one; -1 otherwise.
+  std::int32_t logical_ranks = 0;  ///< Canonical forms only.
+  std::int32_t divisor = 1;        ///< Of an average.
   char dtype_name[16] = {};
 
   bool operator==(const Signature&) const = default;
@@ -41,22 +65,53 @@ struct Signature {
   std::string description() const;
 };
 
+/// A run of elements in the caller's memory.
+struct Part {
+  const std::byte* data = nullptr;
+  std::int64_t numel = 0;
+};
+
+/// "Take part `part` of rank `from`, which has `numel` elements, to `to`."
+struct Pull {
+  int from = 0;
+  int part = 0;
+  std::int64_t numel = 0;
+  std::byte* to = nullptr;
+};
+
+/// The other side of a pull: "rank `to` takes my part `part`."
+struct Push {
+  int to = 0;
+  int part = 0;
+};
+
 /// The memory belongs to the caller, who keeps it alive until the operation has ended.
 struct Operation {
   Signature signature;
-  /// What this rank contributes, signature.numel elements each: the tensor; for reduce_scatter
-  /// slice r of the input for each rank r; for canonical_all_reduce the partials; nothing for
-  /// barrier.
-  std::vector<const std::byte*> parts;
-  /// Where the result goes: numel elements, for all_gather world_size times as many.
-  std::byte* output = nullptr;
-  /// Of a reduction: over all ranks' parts of one slice, in rank order.
-  ReducePlan plan;
-  /// Number of parts of each rank.
-  std::vector<int> parts_by_rank;
+  /// What this rank contributes. To a reduction: its sources, of signature.numel elements each; for
+  /// kReduceToSlot each source is cut into world_size parts, slice by slice.
+  std::vector<Part> parts;
+  /// Parts that follow one another in one tensor: all blocks have this many, on all ranks.
+  int parts_per_block = 1;
+  /// Elements of the largest part of any rank; -1 when that is not known before the ranks meet.
+  std::int64_t largest_part = 0;
 
+  // Of a reduction.
+  ReducePlan plan;                   ///< Over the sources of all ranks, in rank order.
+  std::vector<int> sources_by_rank;  ///< How many each rank contributes.
+  std::byte* output = nullptr;       ///< nullptr on ranks that get nothing.
+
+  // Of a pull.
+  std::vector<Pull> pulls;
+  std::vector<Push> pushes;
+
+  int peer = -1;  ///< Of send and receive; then parts[0] or output is the memory.
+
+  std::int64_t element_bytes() const { return signature.element_bytes; }
   std::int64_t part_bytes() const { return signature.numel * signature.element_bytes; }
-  int most_parts() const;
+  Flow flow() const { return flow_of(signature.kind); }
+  /// Parts of the rank that has most.
+  int most_parts(int world_size) const;
 };
 
 /// A contiguous range of elements.
@@ -71,18 +126,16 @@ struct ElementRange {
 /// ranks do not write into one cache line; slices tile the range and may be empty.
 ElementRange owned_slice(std::int64_t numel, int rank, int world_size);
 
-/// The sources of the plan when rank r's part j lies at `part(r, j)`: those an all_reduce or
-/// canonical_all_reduce combines, or for reduce_scatter those of this rank's slice.
-template <typename Part>
-std::vector<const std::byte*> plan_sources(const Operation& op, int rank, const Part& part) {
+/// The sources of the plan when rank r's part p lies at `part(r, p)`. For kReduceToSlot those of
+/// `rank`'s slice.
+template <typename PartAt>
+std::vector<const std::byte*> plan_sources(const Operation& op, int rank, const PartAt& part) {
+  const int world_size = static_cast<int>(op.sources_by_rank.size());
+  const bool to_slot = op.flow() == Flow::kReduceToSlot;
   std::vector<const std::byte*> sources;
-  for (int r = 0; r < static_cast<int>(op.parts_by_rank.size()); ++r) {
-    if (op.signature.kind == OperationKind::kReduceScatter) {
-      sources.push_back(part(r, rank));
-      continue;
-    }
-    for (int j = 0; j < op.parts_by_rank[static_cast<std::size_t>(r)]; ++j) {
-      sources.push_back(part(r, j));
+  for (int r = 0; r < world_size; ++r) {
+    for (int j = 0; j < op.sources_by_rank[static_cast<std::size_t>(r)]; ++j) {
+      sources.push_back(part(r, to_slot ? j * world_size + rank : j));
     }
   }
   return sources;

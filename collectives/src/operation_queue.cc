@@ -1,7 +1,11 @@
 // The runner's role and how it passes between threads.
 #include "operation_queue.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
@@ -10,17 +14,23 @@ namespace {
 // callers a wake-up.
 constexpr auto kNap = std::chrono::microseconds(50);
 constexpr int kNapsBeforeSleep = 20;
+// Turns in which no transfer went on, before the runner naps between turns.
+constexpr int kTurnsBeforeNap = 1000;
+// And of naps between two looks at the peers' health.
+constexpr int kTurnsBetweenChecks = 20;
 
 }  // namespace
 
 class OperationQueue::Item : public WorkState {
  public:
+  using Body = std::function<void(Transport&, const OperationRun&)>;
+
   Item(std::shared_ptr<OperationQueue> queue, Operation operation, std::vector<at::Tensor> tensors,
-       std::uint64_t sequence)
+       Body body)
       : queue_(std::move(queue)),
         operation_(std::move(operation)),
         tensors_(std::move(tensors)),
-        sequence_(sequence) {}
+        body_(std::move(body)) {}
 
   bool done() const override { return ended_.load(std::memory_order_acquire); }
 
@@ -29,40 +39,98 @@ class OperationQueue::Item : public WorkState {
     if (error_) std::rethrow_exception(error_);
   }
 
-  void run(Transport& transport, std::chrono::milliseconds timeout,
-           const std::atomic<bool>& abandoned) {
-    transport.run(OperationRun(operation_, sequence_, timeout, abandoned));
+  bool wait_for(std::chrono::milliseconds timeout) override {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    if (!done() && !queue_->wait_until(*this, deadline)) return false;
+    wait();
+    return true;
   }
+
+  bool is_transfer() const { return operation_.flow() == Flow::kPeer; }
+  /// The same direction between the same ranks: one must end before the other begins.
+  bool shares_channel(const Item& other) const {
+    return operation_.signature.kind == other.operation_.signature.kind &&
+           operation_.peer == other.operation_.peer;
+  }
+
+  void set_sequence(std::uint64_t sequence) { sequence_ = sequence; }
+
+  void run(Transport& transport) {
+    begin();
+    if (body_) {
+      body_(transport, *run_);
+    } else {
+      transport.run(*run_);
+    }
+  }
+
+  /// One turn of a transfer.
+  Turn advance(Transport& transport) {
+    if (!transfer_) {
+      begin();
+      transfer_ = transport.start_transfer(*run_);
+    }
+    return transfer_->advance(*run_);
+  }
+  void check() { transfer_->check(*run_); }
 
   void end(std::exception_ptr error) {
     error_ = std::move(error);
+    transfer_.reset();
     tensors_.clear();
+    body_ = nullptr;
     ended_.store(true, std::memory_order_release);
   }
 
  private:
+  void begin() {
+    run_.emplace(operation_, sequence_, queue_->communicator_, queue_->timeout_,
+                 queue_->interruption_);
+  }
+
   std::shared_ptr<OperationQueue> queue_;
   Operation operation_;
   std::vector<at::Tensor> tensors_;
-  std::uint64_t sequence_;
+  Body body_;
+  std::uint64_t sequence_ = 0;
+  std::optional<OperationRun> run_;
+  std::unique_ptr<Transfer> transfer_;
   std::atomic<bool> ended_{false};
   std::exception_ptr error_;  // written before ended_
 };
 
+OperationQueue::OperationQueue(std::unique_ptr<Transport> transport, std::string communicator,
+                               std::chrono::milliseconds timeout)
+    : transport_(std::move(transport)), communicator_(std::move(communicator)), timeout_(timeout) {}
+
+OperationQueue::~OperationQueue() = default;
+
 std::shared_ptr<OperationQueue> OperationQueue::start(std::unique_ptr<Transport> transport,
+                                                      const std::string& communicator,
                                                       std::chrono::milliseconds timeout) {
-  std::shared_ptr<OperationQueue> queue(new OperationQueue(std::move(transport), timeout));
+  std::shared_ptr<OperationQueue> queue(
+      new OperationQueue(std::move(transport), communicator, timeout));
   queue->thread_ = std::thread([raw = queue.get()] { raw->progress(); });
   return queue;
 }
 
 std::shared_ptr<WorkState> OperationQueue::submit(Operation operation,
                                                   std::vector<at::Tensor> tensors) {
+  return add(std::make_shared<Item>(shared_from_this(), std::move(operation), std::move(tensors),
+                                    nullptr));
+}
+
+std::shared_ptr<WorkState> OperationQueue::submit_with(
+    Operation operation, std::function<void(Transport&, const OperationRun&)> body) {
+  return add(std::make_shared<Item>(shared_from_this(), std::move(operation),
+                                    std::vector<at::Tensor>{}, std::move(body)));
+}
+
+std::shared_ptr<WorkState> OperationQueue::add(std::shared_ptr<Item> item) {
   std::unique_lock<std::mutex> lock(mutex_);
-  auto item = std::make_shared<Item>(shared_from_this(), std::move(operation), std::move(tensors),
-                                     next_sequence_++);
+  item->set_sequence(item->is_transfer() ? next_transfer_sequence_++ : next_sequence_++);
   if (failure_) {
-    end(*item, failure_);
+    item->end(failure_);
     return item;
   }
   items_.push_back(item);
@@ -70,20 +138,30 @@ std::shared_ptr<WorkState> OperationQueue::submit(Operation operation,
   return item;
 }
 
+void OperationQueue::interrupt(Interruption::Cause cause, const std::string& reason) {
+  interruption_.set(cause, reason);
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (has_runner_) ended_.wait(lock);
+  if (failure_) return;
+  transport_->give_up();
+  try {
+    interruption_.raise("communicator");
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
 void OperationQueue::stop() {
   std::unique_lock<std::mutex> lock(mutex_);
   stopping_ = true;
-  abandoned_.store(true, std::memory_order_relaxed);
   submitted_.notify_one();
-  // Each run fails at once now, and with it all that stand behind.
-  while (!items_.empty()) {
-    if (has_runner_) {
-      ended_.wait(lock);
-    } else {
-      run_first(lock);
-    }
-  }
+  const bool pending = !items_.empty();
   lock.unlock();
+  if (pending) {
+    interrupt(Interruption::Cause::kAbandoned,
+              "abandoned, since the communicator was destroyed before anybody waited for its work; "
+              "wait for all work first");
+  }
   if (thread_.joinable()) thread_.join();
   transport_.reset();  // handles of ended work may outlive what the transport stands on
 }
@@ -93,7 +171,7 @@ void OperationQueue::progress() {
   int idle_naps = 0;
   while (!stopping_) {
     if (!items_.empty() && !has_runner_) {
-      run_first(lock);
+      run_some(lock);
       idle_naps = 0;
     } else if (items_.empty() && idle_naps >= kNapsBeforeSleep) {
       progress_sleeps_ = true;
@@ -113,34 +191,81 @@ void OperationQueue::wait_for(const Item& item) {
     if (has_runner_) {
       ended_.wait(lock);
     } else {
-      run_first(lock);
+      run_some(lock);
     }
   }
 }
 
-void OperationQueue::run_first(std::unique_lock<std::mutex>& lock) {
-  const std::shared_ptr<Item> item = items_.front();
+// Leaves the running to the progress thread, which has no deadline.
+bool OperationQueue::wait_until(const Item& item, std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return ended_.wait_until(lock, deadline, [&] { return item.done(); });
+}
+
+std::vector<std::shared_ptr<OperationQueue::Item>> OperationQueue::transfers_at_head() const {
+  std::vector<std::shared_ptr<Item>> transfers;
+  for (const auto& item : items_) {
+    if (!item->is_transfer()) break;
+    const bool must_wait =
+        std::any_of(transfers.begin(), transfers.end(),
+                    [&](const auto& earlier) { return earlier->shares_channel(*item); });
+    if (!must_wait) transfers.push_back(item);
+  }
+  return transfers;
+}
+
+void OperationQueue::turn_to(const std::vector<std::shared_ptr<Item>>& transfers,
+                             std::vector<std::shared_ptr<Item>>& ended) {
+  ++idle_turns_;
+  for (const auto& transfer : transfers) {
+    const Turn turn = transfer->advance(*transport_);
+    if (turn == Turn::kEnded) ended.push_back(transfer);
+    if (turn != Turn::kIdle) idle_turns_ = 0;
+  }
+  if (idle_turns_ < kTurnsBeforeNap) return;
+  if (idle_turns_ % kTurnsBetweenChecks == 0) {
+    for (const auto& transfer : transfers) transfer->check();
+  }
+  std::this_thread::sleep_for(kNap);
+}
+
+void OperationQueue::run_some(std::unique_lock<std::mutex>& lock) {
+  const std::vector<std::shared_ptr<Item>> transfers = transfers_at_head();
+  const std::shared_ptr<Item> first = items_.front();
   has_runner_ = true;
   lock.unlock();
+  std::vector<std::shared_ptr<Item>> ended;
   std::exception_ptr error;
   try {
-    item->run(*transport_, timeout_, abandoned_);
+    if (transfers.empty()) {
+      first->run(*transport_);
+      ended.push_back(first);
+    }
+    turn_to(transfers, ended);
   } catch (...) {
     error = std::current_exception();
     transport_->give_up();
   }
   lock.lock();
   has_runner_ = false;
-  items_.pop_front();
-  end(*item, error);
-  if (error) {
-    failure_ = error;
-    for (const auto& behind : items_) end(*behind, error);
-    items_.clear();
+  end(ended, error);
+}
+
+void OperationQueue::end(const std::vector<std::shared_ptr<Item>>& ended,
+                         const std::exception_ptr& error) {
+  for (const auto& item : ended) {
+    item->end(nullptr);
+    items_.erase(std::find(items_.begin(), items_.end(), item));
   }
+  if (error) fail(error);
   ended_.notify_all();
 }
 
-void OperationQueue::end(Item& item, std::exception_ptr error) { item.end(std::move(error)); }
+void OperationQueue::fail(const std::exception_ptr& error) {
+  failure_ = error;
+  for (const auto& item : items_) item->end(error);
+  items_.clear();
+  ended_.notify_all();
+}
 
 }  // namespace muster::internal

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,16 +25,30 @@ namespace muster::internal {
 /// At any time at most one thread, the *runner*, is inside the transport. A waiting caller becomes
 /// the runner when there is none, so that a small operation that is waited for at once costs no
 /// thread switch; else the progress thread does, so that operations overlap with computation.
+///
+/// Sends and receives that stand together at the head of the queue are under way together: the
+/// runner turns from one to the next, and they end in any order.
 class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
  public:
+  /// `communicator` names the queue's in messages; "" for the world's.
   static std::shared_ptr<OperationQueue> start(std::unique_ptr<Transport> transport,
+                                               const std::string& communicator,
                                                std::chrono::milliseconds timeout);
-  ~OperationQueue() = default;
+  ~OperationQueue();
 
   /// Returns at once. `tensors` are kept until the operation has ended.
   std::shared_ptr<WorkState> submit(Operation operation, std::vector<at::Tensor> tensors);
 
+  /// The same for a part of the operation's work that is more than the transport's run(): `body` is
+  /// called in its place, as the runner.
+  std::shared_ptr<WorkState> submit_with(Operation operation,
+                                         std::function<void(Transport&, const OperationRun&)> body);
+
   Transport& transport() { return *transport_; }
+
+  /// Ends all operations, and all later ones, with PeerLost naming `reason`. Any thread; blocks
+  /// until the one that is running has noticed.
+  void abort(const std::string& reason) { interrupt(Interruption::Cause::kAborted, reason); }
 
   /// Abandons what has not ended, and joins the progress thread. Work handles stay valid.
   void stop();
@@ -40,18 +56,27 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
  private:
   class Item;
 
-  OperationQueue(std::unique_ptr<Transport> transport, std::chrono::milliseconds timeout)
-      : transport_(std::move(transport)), timeout_(timeout) {}
+  OperationQueue(std::unique_ptr<Transport> transport, std::string communicator,
+                 std::chrono::milliseconds timeout);
 
+  std::shared_ptr<WorkState> add(std::shared_ptr<Item> item);
+  void interrupt(Interruption::Cause cause, const std::string& reason);
   void progress();
   void wait_for(const Item& item);
-  /// Runs the first operation; `lock` is released meanwhile.
-  void run_first(std::unique_lock<std::mutex>& lock);
-  void end(Item& item, std::exception_ptr error);
+  bool wait_until(const Item& item, std::chrono::steady_clock::time_point deadline);
+  /// Runs the first operation, or turns once to each transfer at the head. `lock` is released
+  /// meanwhile.
+  void run_some(std::unique_lock<std::mutex>& lock);
+  std::vector<std::shared_ptr<Item>> transfers_at_head() const;
+  void turn_to(const std::vector<std::shared_ptr<Item>>& transfers,
+               std::vector<std::shared_ptr<Item>>& ended);
+  void end(const std::vector<std::shared_ptr<Item>>& ended, const std::exception_ptr& error);
+  void fail(const std::exception_ptr& error);
 
   std::unique_ptr<Transport> transport_;
+  const std::string communicator_;
   const std::chrono::milliseconds timeout_;
-  std::atomic<bool> abandoned_{false};
+  Interruption interruption_;
   std::thread thread_;
 
   std::mutex mutex_;
@@ -61,8 +86,10 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   bool has_runner_ = false;
   bool progress_sleeps_ = false;  // without a timeout: a new item must wake it
   bool stopping_ = false;
-  std::uint64_t next_sequence_ = 0;
-  std::exception_ptr failure_;  // the first error; later operations get the same
+  std::uint64_t next_sequence_ = 0;           // of collectives
+  std::uint64_t next_transfer_sequence_ = 0;  // of transfers, which concern not all ranks
+  int idle_turns_ = 0;                        // of transfers in a row, in which none went on
+  std::exception_ptr failure_;                // the first error; later operations get the same
 };
 
 }  // namespace muster::internal

@@ -4,9 +4,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
-#include "describe_operation.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 
@@ -14,9 +15,11 @@ namespace muster::internal {
 
 QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
                                        std::unique_ptr<Transport> transport,
-                                       std::chrono::milliseconds timeout)
+                                       const std::string& name, std::chrono::milliseconds timeout)
     : Communicator(rank, world_size),
-      queue_(OperationQueue::start(std::move(transport), timeout)) {}
+      name_(name),
+      timeout_(timeout),
+      queue_(OperationQueue::start(std::move(transport), name, timeout)) {}
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
 
@@ -24,36 +27,119 @@ Work QueuedCommunicator::submit(Operation operation, std::vector<at::Tensor> ten
   return Work(queue_->submit(std::move(operation), std::move(tensors)));
 }
 
-Work QueuedCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
-  return submit(describe_all_reduce({rank(), world_size()}, tensor, op), {tensor});
+Work QueuedCommunicator::all_reduce(at::Tensor output, at::Tensor input, ReduceOp op) {
+  return submit(describe_all_reduce(caller(), output, input, op), {output, input});
+}
+
+Work QueuedCommunicator::reduce(at::Tensor output, at::Tensor input, int root, ReduceOp op) {
+  return submit(describe_reduce(caller(), output, input, root, op), {output, input});
 }
 
 Work QueuedCommunicator::reduce_scatter(at::Tensor output, at::Tensor input, ReduceOp op) {
-  return submit(describe_reduce_scatter({rank(), world_size()}, output, input, op),
-                {output, input});
+  return submit(describe_reduce_scatter(caller(), output, input, op), {output, input});
 }
 
 Work QueuedCommunicator::all_gather(at::Tensor output, at::Tensor input) {
-  return submit(describe_all_gather({rank(), world_size()}, output, input), {output, input});
+  return submit(describe_all_gather(caller(), output, input), {output, input});
+}
+
+Work QueuedCommunicator::all_gather(at::Tensor output, at::Tensor input,
+                                    const std::vector<std::int64_t>& counts) {
+  return submit(describe_all_gather(caller(), output, input, counts), {output, input});
 }
 
 Work QueuedCommunicator::broadcast(at::Tensor tensor, int root) {
-  return submit(describe_broadcast({rank(), world_size()}, tensor, root), {tensor});
+  return submit(describe_broadcast(caller(), tensor, root), {tensor});
 }
 
-Work QueuedCommunicator::barrier() { return submit(describe_barrier({rank(), world_size()}), {}); }
+Work QueuedCommunicator::scatter(at::Tensor output, at::Tensor input, int root) {
+  return submit(describe_scatter(caller(), output, input, root), {output, input});
+}
+
+Work QueuedCommunicator::gather(at::Tensor output, at::Tensor input, int root) {
+  return submit(describe_gather(caller(), output, input, root), {output, input});
+}
+
+Work QueuedCommunicator::all_to_all(at::Tensor output, at::Tensor input) {
+  return submit(describe_all_to_all(caller(), output, input), {output, input});
+}
+
+Work QueuedCommunicator::all_to_all(at::Tensor output,
+                                    const std::vector<std::int64_t>& output_counts,
+                                    at::Tensor input,
+                                    const std::vector<std::int64_t>& input_counts) {
+  return submit(describe_all_to_all(caller(), output, output_counts, input, input_counts),
+                {output, input});
+}
+
+Work QueuedCommunicator::send(at::Tensor tensor, int peer) {
+  return submit(describe_send(caller(), tensor, peer), {tensor});
+}
+
+Work QueuedCommunicator::recv(at::Tensor tensor, int peer) {
+  return submit(describe_receive(caller(), tensor, peer), {tensor});
+}
+
+Work QueuedCommunicator::barrier() { return submit(describe_meeting(OperationKind::kBarrier), {}); }
 
 Work QueuedCommunicator::canonical_all_reduce(std::vector<at::Tensor> partials,
                                               const ReductionTree& tree) {
-  Operation operation = describe_canonical_all_reduce({rank(), world_size()}, partials, tree);
+  Operation operation = describe_canonical_all_reduce(caller(), partials, tree);
   return submit(std::move(operation), std::move(partials));
+}
+
+Work QueuedCommunicator::canonical_reduce_scatter(at::Tensor output,
+                                                  std::vector<at::Tensor> partials,
+                                                  const ReductionTree& tree) {
+  Operation operation = describe_canonical_reduce_scatter(caller(), output, partials, tree);
+  partials.push_back(output);
+  return submit(std::move(operation), std::move(partials));
+}
+
+void QueuedCommunicator::abort(const std::string& reason) {
+  queue_->abort("aborted by this rank: " + reason);
+}
+
+// The ranks tell each other their colors and keys; then all make all parts at once.
+std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
+  const auto ranks = static_cast<std::size_t>(world_size());
+  at::Tensor wish = at::empty({2}, at::kLong);
+  wish.mutable_data_ptr<std::int64_t>()[0] = color;
+  wish.mutable_data_ptr<std::int64_t>()[1] = key;
+  at::Tensor wishes = at::empty({2 * world_size()}, at::kLong);
+  all_gather(wishes, wish).wait();
+  const auto* all = wishes.const_data_ptr<std::int64_t>();
+  std::map<std::int64_t, std::vector<int>> by_color;
+  for (std::size_t r = 0; r < ranks; ++r) {
+    if (all[2 * r] >= 0) by_color[all[2 * r]].push_back(static_cast<int>(r));
+  }
+  std::vector<std::vector<int>> parts;
+  int own = -1;
+  for (auto& [part_color, part] : by_color) {
+    std::stable_sort(part.begin(), part.end(),
+                     [&](int a, int b) { return all[2 * a + 1] < all[2 * b + 1]; });
+    if (part_color == color) own = static_cast<int>(parts.size());
+    parts.push_back(std::move(part));
+  }
+  auto transport = std::make_shared<std::unique_ptr<Transport>>();
+  Work(queue_->submit_with(describe_meeting(OperationKind::kSplit), [transport, parts, own](
+                                                                        Transport& whole,
+                                                                        const OperationRun& run) {
+    *transport = whole.split(run, parts, own);
+  })).wait();
+  const std::string name = (name_.empty() ? "split " : name_ + ".") + std::to_string(splits_++);
+  if (own < 0) return nullptr;
+  const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
+  const int rank_in_part =
+      static_cast<int>(std::find(part.begin(), part.end(), rank()) - part.begin());
+  return std::make_unique<QueuedCommunicator>(
+      rank_in_part, static_cast<int>(part.size()), std::move(*transport),
+      name + " (color " + std::to_string(color) + ")", timeout_);
 }
 
 bool QueuedCommunicator::leave_together() noexcept {
   try {
-    Operation operation = describe_barrier({rank(), world_size()});
-    operation.signature.kind = OperationKind::kLeave;
-    submit(std::move(operation), {}).wait();
+    submit(describe_meeting(OperationKind::kLeave), {}).wait();
     return true;
   } catch (const std::exception& error) {
     MUSTER_LOG(WARNING) << "leaving alone: " << error.what();

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "describe_operation.h"
 #include "muster/collectives/communicator.h"
 #include "operation_queue.h"
 
@@ -13,25 +15,45 @@ namespace muster::internal {
 
 class QueuedCommunicator : public Communicator {
  public:
+  /// `name` is that of messages; "" for the world's.
   QueuedCommunicator(int rank, int world_size, std::unique_ptr<Transport> transport,
-                     std::chrono::milliseconds timeout);
+                     const std::string& name, std::chrono::milliseconds timeout);
   ~QueuedCommunicator() override;
 
-  Work all_reduce(at::Tensor tensor, ReduceOp op) override;
+  using Communicator::all_reduce;
+  Work all_reduce(at::Tensor output, at::Tensor input, ReduceOp op) override;
+  Work reduce(at::Tensor output, at::Tensor input, int root, ReduceOp op) override;
   Work reduce_scatter(at::Tensor output, at::Tensor input, ReduceOp op) override;
   Work all_gather(at::Tensor output, at::Tensor input) override;
+  Work all_gather(at::Tensor output, at::Tensor input,
+                  const std::vector<std::int64_t>& counts) override;
   Work broadcast(at::Tensor tensor, int root) override;
+  Work scatter(at::Tensor output, at::Tensor input, int root) override;
+  Work gather(at::Tensor output, at::Tensor input, int root) override;
+  Work all_to_all(at::Tensor output, at::Tensor input) override;
+  Work all_to_all(at::Tensor output, const std::vector<std::int64_t>& output_counts,
+                  at::Tensor input, const std::vector<std::int64_t>& input_counts) override;
+  Work send(at::Tensor tensor, int peer) override;
+  Work recv(at::Tensor tensor, int peer) override;
   Work barrier() override;
   Work canonical_all_reduce(std::vector<at::Tensor> partials, const ReductionTree& tree) override;
+  Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
+                                const ReductionTree& tree) override;
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override;
+  std::unique_ptr<Communicator> split(int color, int key) override;
+  void abort(const std::string& reason) override;
 
   /// Collective. The last operation. Blocks; false when not every rank came: some failed, or went
   /// on.
   bool leave_together() noexcept;
 
  private:
+  Caller caller() const { return {rank(), world_size(), at::kCPU}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
 
+  const std::string name_;
+  const std::chrono::milliseconds timeout_;
+  int splits_ = 0;
   std::shared_ptr<OperationQueue> queue_;
 };
 

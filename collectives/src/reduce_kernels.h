@@ -12,24 +12,30 @@
 
 namespace muster::internal {
 
-enum class Combine : std::uint32_t { kSum = 0, kMin = 1, kMax = 2 };
+enum class Combine : std::uint32_t {
+  kSum = 0,
+  kMin = 1,
+  kMax = 2,
+  kProduct = 3,
+  kBitAnd = 4,
+  kBitOr = 5,
+};
 
 /// How `sources` values become one. `additions` (whose "addition" is `combine`) are as
 /// ReductionTree::schedule() makes them; none for a single source.
 struct ReducePlan {
   Combine combine = Combine::kSum;
-  DType dtype = DType::kFloat32;  ///< float32, float64, bfloat16 or int64.
+  DType dtype = DType::kFloat32;  ///< Any but bool; bits are combined in integers only.
   int sources = 1;
   std::vector<Addition> additions;
+  /// What the result is divided by, for floating-point dtypes.
+  int divisor = 1;
 };
-
-/// ((0 + 1) + 2) + ...: rank order.
-std::vector<Addition> left_to_right(int sources);
 
 /// destinations[d][i] = combination of sources[s][i], for i in [0, numel) and every d. A
 /// destination may be a source or overlap none. The bits do not depend on where [0, numel) is cut
-/// nor on the vector unit. bfloat16 is combined in float32 and rounded once, to nearest even. A NaN
-/// result is always the same quiet NaN.
+/// nor on the vector unit. Integers wrap around. float16 and bfloat16 are combined (and divided) in
+/// float32 and rounded once, to nearest even. A NaN result is always the same quiet NaN.
 void reduce(const ReducePlan& plan, std::span<const std::byte* const> sources,
             std::span<std::byte* const> destinations, std::int64_t numel);
 

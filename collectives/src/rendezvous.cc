@@ -38,14 +38,16 @@ inline void pause_cpu() {
 
 }  // namespace
 
-Rendezvous::Rendezvous(std::shared_ptr<NodeMemory> node_memory, SymmetricMemory& memory, int rank,
-                       int world_size)
-    : node_memory_(std::move(node_memory)),
+Rendezvous::Rendezvous(SymmetricMemory& memory, int rank)
+    : node_memory_(*memory.group().memory),
+      slots_(memory.group().slots),
       rank_(rank),
-      world_size_(world_size),
-      spins_(world_size <= available_cpus() ? kSpins : kSpinsWhenCrowded),
+      world_size_(memory.group().world_size()),
+      spins_(node_memory_.control().local_world_size <= static_cast<unsigned>(available_cpus())
+                 ? kSpins
+                 : kSpinsWhenCrowded),
       posts_(reinterpret_cast<Post*>(
-          memory.allocate_shared(static_cast<std::int64_t>(sizeof(Post)) * world_size))) {}
+          memory.allocate_shared(static_cast<std::int64_t>(sizeof(Post)) * world_size_))) {}
 
 Announcement& Rendezvous::announcement_of(int rank) {
   return posts_[rank].announcements[announced_ % 2];
@@ -66,10 +68,10 @@ void Rendezvous::begin(const OperationRun& run) {
 
 // For the messages of other ranks and of the launcher.
 void Rendezvous::record(const OperationRun& run) {
-  RankSlot& slot = node_memory_->control().slots[rank_];
-  std::strncpy(slot.operation, operation_name(run.operation().signature.kind),
-               sizeof(slot.operation) - 1);
-  slot.sequence.store(run.sequence(), std::memory_order_relaxed);
+  RankSlot& own = slot(rank_);
+  std::strncpy(own.operation, operation_name(run.operation().signature.kind),
+               sizeof(own.operation) - 1);
+  own.sequence.store(run.sequence(), std::memory_order_relaxed);
 }
 
 void Rendezvous::meet(const OperationRun& run) {
@@ -123,10 +125,13 @@ void Rendezvous::await(int rank, const OperationRun& run) {
 void Rendezvous::check_nobody_lost(const OperationRun& run) {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_ || has_arrived(r)) continue;
-    const bool lost =
-        posts_[r].gave_up.load(std::memory_order_acquire) != 0 || node_memory_->peer_is_lost(r);
-    if (lost && !has_arrived(r)) throw_lost(run);
+    const bool lost = gave_up(r) || node_memory_.generation_moved() || is_gone(r);
+    if (lost && !has_arrived(r)) throw_lost(run, r);
   }
+}
+
+void Rendezvous::check_not_lost(int peer, const OperationRun& run) {
+  if (gave_up(peer) || node_memory_.generation_moved() || is_gone(peer)) throw_lost(run, peer);
 }
 
 void Rendezvous::give_up() noexcept {
@@ -135,37 +140,37 @@ void Rendezvous::give_up() noexcept {
 }
 
 std::string Rendezvous::last_seen(int rank) {
-  const RankSlot& slot = node_memory_->control().slots[rank];
-  if (slot.state.load() == static_cast<std::uint32_t>(RankState::kAbsent)) {
+  const RankSlot& theirs = slot(rank);
+  if (theirs.state.load() == static_cast<std::uint32_t>(RankState::kAbsent)) {
     return "rank " + std::to_string(rank) + " (never seen)";
   }
-  const std::string name(slot.operation, strnlen(slot.operation, sizeof(slot.operation)));
+  const std::string name(theirs.operation, strnlen(theirs.operation, sizeof(theirs.operation)));
   const std::string doing =
       name.empty() ? "before its first operation"
-                   : "last in " + name + ", operation " + std::to_string(slot.sequence.load());
-  return "rank " + std::to_string(rank) + " (process " + std::to_string(slot.pid.load()) + ", " +
+                   : "last in " + name + ", operation " + std::to_string(theirs.sequence.load());
+  return "rank " + std::to_string(rank) + " (process " + std::to_string(theirs.pid.load()) + ", " +
          doing + ")";
 }
 
-Rendezvous::Loss Rendezvous::loss_of(int rank) {
-  const bool gone = node_memory_->peer_is_gone(rank);
-  const std::uint32_t state = node_memory_->control().slots[rank].state.load();
+Rendezvous::Loss Rendezvous::loss_of(int rank, bool needed) {
+  const bool gone = is_gone(rank);
+  const std::uint32_t state = slot(rank).state.load();
   if (state == static_cast<std::uint32_t>(RankState::kDied)) return Loss::kDied;
-  if (posts_[rank].gave_up.load(std::memory_order_acquire) != 0) return Loss::kGaveUp;
+  if (gave_up(rank)) return Loss::kGaveUp;
   if (gone) return Loss::kLeft;
-  const bool absent = !has_arrived(rank) && node_memory_->generation_moved();
-  return absent ? Loss::kGivenUpByLauncher : Loss::kNone;
+  return needed && node_memory_.generation_moved() ? Loss::kGivenUpByLauncher : Loss::kNone;
 }
 
 // One loss makes others: a survivor gives up and leaves, the launcher ends the generation. The
 // message names the one that looks most like the first.
-void Rendezvous::throw_lost(const OperationRun& run) {
+void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
   static constexpr const char* kHow[] = {"was lost", "was given up by the launcher",
                                          "gave up after an error of its own", "left", "died"};
-  int first = rank_;
+  int first = noticed;
   Loss worst = Loss::kNone;
   for (int r = 0; r < world_size_; ++r) {
-    const Loss loss = r == rank_ ? Loss::kNone : loss_of(r);
+    const bool needed = r == noticed || !has_arrived(r);
+    const Loss loss = r == rank_ ? Loss::kNone : loss_of(r, needed);
     if (loss <= worst) continue;
     worst = loss;
     first = r;
@@ -183,6 +188,12 @@ void Rendezvous::throw_timeout(const OperationRun& run) {
   throw Timeout(run.description() + ": expected all ranks within " +
                 std::to_string(run.timeout().count()) + " ms, still absent: " + absent + "; " +
                 kRestartAdvice + ", or allow more time");
+}
+
+void Rendezvous::throw_timeout(const OperationRun& run, int absent_peer) {
+  throw Timeout(run.description() + ": expected it to end within " +
+                std::to_string(run.timeout().count()) + " ms, still waiting for " +
+                last_seen(absent_peer) + "; " + kRestartAdvice + ", or allow more time");
 }
 
 }  // namespace muster::internal

@@ -17,22 +17,25 @@
 namespace muster::internal {
 
 inline constexpr std::uint64_t kNotSymmetric = ~std::uint64_t{0};
-inline constexpr std::size_t kMaxPublishedParts = 64;
+inline constexpr std::size_t kMaxPublishedBlocks = 64;
 
 /// What a rank tells the others of its current operation.
 struct Announcement {
   Signature signature;
-  std::uint32_t parts = 0;
-  std::uint64_t
-      locations[kMaxPublishedParts];  ///< Of parts 0..parts-1 in the node memory, or kNotSymmetric.
+  std::uint32_t blocks = 0;
+  /// Of blocks 0..blocks-1 in the node memory, or kNotSymmetric.
+  std::uint64_t locations[kMaxPublishedBlocks];
+  /// Of the output of a reduction, where it is another tensor than block 0.
+  std::uint64_t output_location;
+  /// Of each part, where the ranks do not know each other's.
+  std::int64_t counts[kMaxLocalRanks];
 };
 
-/// A barrier over all ranks of the node, at which they read each other's announcement.
+/// A barrier over all ranks of a group, at which they read each other's announcement.
 /// Arrivals are counted: every rank writes only its own count, and waits until all others reach it.
 class Rendezvous {
  public:
-  Rendezvous(std::shared_ptr<NodeMemory> node_memory, SymmetricMemory& memory, int rank,
-             int world_size);
+  Rendezvous(SymmetricMemory& memory, int rank);
 
   /// Starts an operation: to be filled before begin().
   Announcement& new_announcement();
@@ -50,6 +53,14 @@ class Rendezvous {
   /// Tells the others not to wait for this rank.
   void give_up() noexcept;
 
+  // For transfers between two ranks, which do not meet here.
+
+  /// What the messages of others say that this rank does.
+  void record(const OperationRun& run);
+  /// Throws PeerLost when `peer` died, left or gave up.
+  void check_not_lost(int peer, const OperationRun& run);
+  [[noreturn]] void throw_timeout(const OperationRun& run, int absent_peer);
+
  private:
   // Ranks read announcement n while others already write n + 1, but never n + 2: to write that,
   // they have met once more.
@@ -61,7 +72,13 @@ class Rendezvous {
   };
 
   Announcement& announcement_of(int rank);
-  void record(const OperationRun& run);
+  RankSlot& slot(int rank) {
+    return node_memory_.control().slots[slots_[static_cast<std::size_t>(rank)]];
+  }
+  bool is_gone(int rank) {
+    return node_memory_.peer_is_gone(slots_[static_cast<std::size_t>(rank)]);
+  }
+  bool gave_up(int rank) const { return posts_[rank].gave_up.load(std::memory_order_acquire) != 0; }
   void arrive();
   bool has_arrived(int rank) const;
   void await(int rank, const OperationRun& run);
@@ -69,12 +86,13 @@ class Rendezvous {
   void sleep_for(int rank);
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
-  Loss loss_of(int rank);
-  [[noreturn]] void throw_lost(const OperationRun& run);
+  Loss loss_of(int rank, bool needed);
+  [[noreturn]] void throw_lost(const OperationRun& run, int noticed);
   [[noreturn]] void throw_timeout(const OperationRun& run);
   std::string last_seen(int rank);
 
-  std::shared_ptr<NodeMemory> node_memory_;
+  NodeMemory& node_memory_;
+  const std::vector<int> slots_;
   int rank_;
   int world_size_;
   int spins_;

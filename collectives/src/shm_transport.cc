@@ -2,7 +2,7 @@
 #include "shm_transport.h"
 
 #include <algorithm>
-#include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "muster/base/check.h"
@@ -13,22 +13,23 @@ namespace {
 
 constexpr std::int64_t kSmallBytes = 16 * 1024;
 constexpr std::int64_t kStagingBytes = 1024 * 1024;
+// Chunks are cut at multiples of this where parts have room for it.
+constexpr std::int64_t kGrain = 64;
 
-bool reduces_for_all(OperationKind kind) {
-  return kind == OperationKind::kAllReduce || kind == OperationKind::kCanonicalAllReduce;
-}
-
-void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes) {
-  if (bytes > 0 && to != from) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+std::int64_t chunk_numel(const Operation& op, int world_size) {
+  const std::int64_t most = kStagingBytes / op.most_parts(world_size) / op.element_bytes();
+  MUSTER_CHECK_GE(most, 1);
+  return most >= kGrain ? most / kGrain * kGrain : most;
 }
 
 }  // namespace
 
-ShmTransport::ShmTransport(std::shared_ptr<NodeMemory> node_memory, int rank, int world_size)
+ShmTransport::ShmTransport(NodeGroup group, int rank)
     : rank_(rank),
-      world_size_(world_size),
-      memory_(std::make_shared<SymmetricMemory>(node_memory, rank, world_size)),
-      rendezvous_(std::move(node_memory), *memory_, rank, world_size),
+      world_size_(group.world_size()),
+      memory_(std::make_shared<SymmetricMemory>(std::move(group), rank)),
+      rendezvous_(*memory_, rank),
+      channels_(*memory_, rendezvous_, rank),
       staging_(memory_->allocate_copies(2 * kStagingBytes)),
       small_(memory_->allocate_copies(2 * kSmallBytes)) {}
 
@@ -37,98 +38,161 @@ std::shared_ptr<std::byte> ShmTransport::allocate_symmetric(std::int64_t bytes) 
   return {own, [memory = memory_](std::byte*) {}};
 }
 
+std::unique_ptr<Transfer> ShmTransport::start_transfer(const OperationRun& run) {
+  return channels_.start(run);
+}
+
+// All ranks reserve the logs of all parts, so that they stay in step.
+std::unique_ptr<Transport> ShmTransport::split(const OperationRun& run,
+                                               const std::vector<std::vector<int>>& parts,
+                                               int own) {
+  std::vector<std::uint64_t> logs;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    logs.push_back(memory_->reserve_shared(SymmetricMemory::log_bytes()));
+  }
+  rendezvous_.new_announcement().signature = run.operation().signature;
+  rendezvous_.begin(run);
+  if (own < 0) return nullptr;
+  const auto part = static_cast<std::size_t>(own);
+  NodeGroup group{memory_->group().memory, {}, logs[part]};
+  for (const int rank : parts[part]) {
+    group.slots.push_back(memory_->group().slots[static_cast<std::size_t>(rank)]);
+  }
+  const auto place = std::find(parts[part].begin(), parts[part].end(), rank_);
+  const int rank = static_cast<int>(place - parts[part].begin());
+  return std::make_unique<ShmTransport>(std::move(group), rank);
+}
+
 void ShmTransport::run(const OperationRun& run) {
   const Operation& op = run.operation();
   announce(op);
-  if (op.part_bytes() * op.most_parts() <= kSmallBytes) return run_small(run);
+  const bool known = op.largest_part >= 0;
+  const std::int64_t bytes = op.largest_part * op.element_bytes() * op.most_parts(world_size_);
+  if (known && bytes <= kSmallBytes) return run_small(run);
   rendezvous_.begin(run);
+  const std::int64_t largest_part = known ? op.largest_part : check_counts(run);
   if (all_symmetric(op)) return run_direct(run);
-  run_staged(run);
+  run_staged(run, largest_part);
 }
 
-// Parts beyond the first are published for the canonical form alone; those of reduce_scatter follow
-// one another.
 void ShmTransport::announce(const Operation& op) {
   Announcement& own = rendezvous_.new_announcement();
   own.signature = op.signature;
-  const bool one_block = op.signature.kind == OperationKind::kReduceScatter;
-  const std::size_t published =
-      one_block ? std::min<std::size_t>(1, op.parts.size()) : op.parts.size();
-  own.parts = static_cast<std::uint32_t>(std::min(published, kMaxPublishedParts));
-  const std::int64_t bytes = one_block ? op.part_bytes() * world_size_ : op.part_bytes();
-  for (std::uint32_t j = 0; j < own.parts; ++j) {
-    own.locations[j] = memory_->location(op.parts[j], bytes).value_or(kNotSymmetric);
+  const auto blocks =
+      static_cast<std::uint32_t>(op.parts.size()) / static_cast<std::uint32_t>(op.parts_per_block);
+  own.blocks = std::min(blocks, static_cast<std::uint32_t>(kMaxPublishedBlocks));
+  for (std::uint32_t b = 0; b < own.blocks; ++b) {
+    const auto first = op.parts.begin() + b * op.parts_per_block;
+    std::int64_t numel = 0;
+    for (auto part = first; part != first + op.parts_per_block; ++part) numel += part->numel;
+    own.locations[b] =
+        memory_->location(first->data, numel * op.element_bytes()).value_or(kNotSymmetric);
   }
-  if (published > kMaxPublishedParts) own.locations[0] = kNotSymmetric;
+  if (blocks > own.blocks) own.locations[0] = kNotSymmetric;
+  own.output_location = op.output == nullptr
+                            ? kNotSymmetric
+                            : memory_->location(op.output, op.part_bytes()).value_or(kNotSymmetric);
+  if (op.largest_part >= 0) return;
+  for (std::size_t p = 0; p < op.parts.size(); ++p) own.counts[p] = op.parts[p].numel;
+}
+
+// What the ranks announced of counts they need not agree on. Returns the largest.
+std::int64_t ShmTransport::check_counts(const OperationRun& run) {
+  std::int64_t largest = 0;
+  for (int r = 0; r < world_size_; ++r) {
+    const std::int64_t* counts = rendezvous_.announcement(r).counts;
+    largest = std::max(largest, *std::max_element(counts, counts + world_size_));
+  }
+  for (const Pull& pull : run.operation().pulls) {
+    check_same_count(run, pull, rank_, rendezvous_.announcement(pull.from).counts[pull.part]);
+  }
+  return largest;
+}
+
+bool ShmTransport::gets_result(const Operation& op, int rank) const {
+  return op.flow() == Flow::kReduceToAll ||
+         (op.flow() == Flow::kReduceToRoot && rank == op.signature.root);
 }
 
 bool ShmTransport::all_symmetric(const Operation& op) {
   for (int r = 0; r < world_size_; ++r) {
     const Announcement& theirs = rendezvous_.announcement(r);
-    const auto* end = theirs.locations + theirs.parts;
+    const auto* end = theirs.locations + theirs.blocks;
     if (std::find(theirs.locations, end, kNotSymmetric) != end) return false;
+    if (gets_result(op, r) && theirs.output_location == kNotSymmetric) return false;
   }
-  return op.most_parts() > 0;
+  return true;
 }
 
-// The address, in this process, of another rank's part in symmetric memory.
-std::byte* ShmTransport::part_at(const OperationRun& run, int rank, int part) {
-  const Operation& op = run.operation();
-  const Announcement& theirs = rendezvous_.announcement(rank);
-  const bool one_block = op.signature.kind == OperationKind::kReduceScatter;
-  const std::uint64_t location =
-      one_block ? theirs.locations[0] + static_cast<std::uint64_t>(part * op.part_bytes())
-                : theirs.locations[part];
-  std::byte* address = memory_->at_location(location, op.part_bytes());
+// The address, in this process, of another rank's symmetric memory.
+std::byte* ShmTransport::at_location(const OperationRun& run, int rank, std::uint64_t location,
+                                     std::int64_t bytes) {
+  std::byte* address = memory_->at_location(location, bytes);
   if (address != nullptr) return address;
   throw Mismatch(run.description() + ": rank " + std::to_string(rank) +
                  " passes symmetric memory that this rank has not allocated; every rank must call "
                  "allocate_symmetric with the same sizes in the same order");
 }
 
-template <typename Part>
-void ShmTransport::reduce_for_all(const Operation& op, std::int64_t numel, const Part& part) {
-  const ElementRange slice = owned_slice(numel, rank_, world_size_);
-  const std::int64_t offset = slice.begin * op.signature.element_bytes;
-  auto sources = plan_sources(
-      op, rank_, [&](int r, int j) -> const std::byte* { return part(r, j) + offset; });
+std::byte* ShmTransport::part_at(const OperationRun& run, int rank, int part, std::int64_t numel) {
+  const Operation& op = run.operation();
+  const Announcement& theirs = rendezvous_.announcement(rank);
+  const int in_block = part % op.parts_per_block;
+  std::int64_t begin = in_block * op.largest_part;
+  if (op.largest_part < 0) begin = std::accumulate(theirs.counts, theirs.counts + in_block, 0L);
+  const std::uint64_t location = theirs.locations[part / op.parts_per_block] +
+                                 static_cast<std::uint64_t>(begin * op.element_bytes());
+  return at_location(run, rank, location, numel * op.element_bytes());
+}
+
+std::byte* ShmTransport::output_at(const OperationRun& run, int rank) {
+  return at_location(run, rank, rendezvous_.announcement(rank).output_location,
+                     run.operation().part_bytes());
+}
+
+template <typename PartAt, typename OutputAt>
+void ShmTransport::reduce_for_others(const Operation& op, const Range<PartAt>& range,
+                                     const OutputAt& output) {
+  const ElementRange slice = owned_slice(range.numel, rank_, world_size_);
+  const std::int64_t offset = slice.begin * op.element_bytes();
+  const auto sources = plan_sources(
+      op, rank_, [&](int r, int p) -> const std::byte* { return range.part(r, p) + offset; });
   std::vector<std::byte*> destinations;
-  for (int r = 0; r < world_size_; ++r) destinations.push_back(part(r, 0) + offset);
+  for (int r = 0; r < world_size_; ++r) {
+    if (gets_result(op, r)) destinations.push_back(output(r) + offset);
+  }
   reduce(op.plan, sources, destinations, slice.numel());
 }
 
-template <typename Part>
-void ShmTransport::reduce_for_self(const Operation& op, std::int64_t begin, std::int64_t numel,
-                                   const Part& part) {
+template <typename PartAt>
+void ShmTransport::reduce_for_self(const Operation& op, const Range<PartAt>& range) {
   const auto sources =
-      plan_sources(op, rank_, [&](int r, int j) -> const std::byte* { return part(r, j); });
-  std::byte* const output = op.output + begin * op.signature.element_bytes;
-  reduce(op.plan, sources, {&output, 1}, numel);
+      plan_sources(op, rank_, [&](int r, int p) -> const std::byte* { return range.part(r, p); });
+  std::byte* const output = op.output + range.begin * op.element_bytes();
+  reduce(op.plan, sources, {&output, 1}, range.numel);
 }
 
-// What needs no arithmetic: all_gather and broadcast.
-template <typename Part>
-void ShmTransport::collect(const Operation& op, std::int64_t begin, std::int64_t numel,
-                           const Part& part) {
-  const std::int64_t offset = begin * op.signature.element_bytes;
-  const std::int64_t bytes = numel * op.signature.element_bytes;
-  if (op.signature.kind == OperationKind::kBroadcast) {
-    if (rank_ != op.signature.root)
-      copy_bytes(op.output + offset, part(op.signature.root, 0), bytes);
-    return;
-  }
-  for (int r = 0; r < world_size_; ++r) {
-    copy_bytes(op.output + r * op.part_bytes() + offset,
-               r == rank_ ? op.parts[0] + offset : part(r, 0), bytes);
+// What this rank takes from itself does not go through shared memory.
+template <typename PartAt>
+void ShmTransport::pull(const Operation& op, const Range<PartAt>& range) {
+  for (const Pull& pull : op.pulls) {
+    const std::int64_t numel = std::min(range.numel, pull.numel - range.begin);
+    if (numel <= 0) continue;
+    const std::int64_t offset = range.begin * op.element_bytes();
+    const std::byte* from = pull.from == rank_
+                                ? op.parts[static_cast<std::size_t>(pull.part)].data + offset
+                                : range.part(pull.from, pull.part);
+    copy_bytes(pull.to + offset, from, numel * op.element_bytes());
   }
 }
 
-template <typename Part>
-void ShmTransport::copy_in(const Operation& op, std::int64_t begin, std::int64_t numel,
-                           const Part& part) {
-  for (std::size_t j = 0; j < op.parts.size(); ++j) {
-    copy_bytes(part(rank_, static_cast<int>(j)), op.parts[j] + begin * op.signature.element_bytes,
-               numel * op.signature.element_bytes);
+template <typename PartAt>
+void ShmTransport::copy_in(const Operation& op, const Range<PartAt>& range) {
+  for (std::size_t p = 0; p < op.parts.size(); ++p) {
+    const std::int64_t numel = std::min(range.numel, op.parts[p].numel - range.begin);
+    if (numel <= 0) continue;
+    copy_bytes(range.part(rank_, static_cast<int>(p)),
+               op.parts[p].data + range.begin * op.element_bytes(), numel * op.element_bytes());
   }
 }
 
@@ -137,70 +201,67 @@ void ShmTransport::copy_in(const Operation& op, std::int64_t begin, std::int64_t
 void ShmTransport::run_small(const OperationRun& run) {
   const Operation& op = run.operation();
   const std::int64_t half = static_cast<std::int64_t>(small_runs_++ % 2) * kSmallBytes;
-  const auto part = [&](int r, int j) {
-    return small_[static_cast<std::size_t>(r)] + half + j * op.part_bytes();
-  };
-  copy_in(op, 0, op.signature.numel, part);
+  const Range range{0, op.largest_part, [&](int r, int p) {
+                      return small_[static_cast<std::size_t>(r)] + half +
+                             p * op.largest_part * op.element_bytes();
+                    }};
+  copy_in(op, range);
   rendezvous_.begin(run);
-  switch (op.signature.kind) {
-    case OperationKind::kBarrier:
-    case OperationKind::kLeave:
-      return;
-    case OperationKind::kAllGather:
-    case OperationKind::kBroadcast:
-      return collect(op, 0, op.signature.numel, part);
-    default:
-      return reduce_for_self(op, 0, op.signature.numel, part);
-  }
+  if (op.flow() == Flow::kPull) return pull(op, range);
+  const bool reduces = op.flow() == Flow::kReduceToSlot || gets_result(op, rank_);
+  if (reduces) reduce_for_self(op, range);
 }
 
 void ShmTransport::run_direct(const OperationRun& run) {
   const Operation& op = run.operation();
-  const auto part = [&](int r, int j) { return part_at(run, r, j); };
-  if (reduces_for_all(op.signature.kind)) {
-    reduce_for_all(op, op.signature.numel, part);
-  } else if (op.signature.kind == OperationKind::kReduceScatter) {
-    reduce_for_self(op, 0, op.signature.numel, part);
+  if (op.flow() == Flow::kPull) {
+    for (const Pull& pull : op.pulls) {
+      const std::byte* from = pull.from == rank_
+                                  ? op.parts[static_cast<std::size_t>(pull.part)].data
+                                  : part_at(run, pull.from, pull.part, pull.numel);
+      copy_bytes(pull.to, from, pull.numel * op.element_bytes());
+    }
   } else {
-    collect(op, 0, op.signature.numel, part);
+    const Range range{0, op.signature.numel,
+                      [&](int r, int p) { return part_at(run, r, p, op.signature.numel); }};
+    if (op.flow() == Flow::kReduceToSlot) {
+      reduce_for_self(op, range);
+    } else {
+      reduce_for_others(op, range, [&](int r) { return output_at(run, r); });
+    }
   }
   rendezvous_.meet(run);  // from here on nobody reads or writes another's tensor
 }
 
 // While chunk k is reduced in one half of the staging area, chunk k + 1 is copied into the other,
 // so that one meeting a chunk is enough: it ends the reduction of k and the copying of k + 1.
-void ShmTransport::run_staged(const OperationRun& run) {
+void ShmTransport::run_staged(const OperationRun& run, std::int64_t largest_part) {
   const Operation& op = run.operation();
-  const std::int64_t element_bytes = op.signature.element_bytes;
-  const std::int64_t chunk_numel =
-      std::max<std::int64_t>(64, kStagingBytes / op.most_parts() / element_bytes / 64 * 64);
-  MUSTER_CHECK_LE(chunk_numel * element_bytes * op.most_parts(), kStagingBytes);
-  const std::int64_t chunks = (op.signature.numel + chunk_numel - 1) / chunk_numel;
-  const auto chunk_begin = [&](std::int64_t k) { return k * chunk_numel; };
-  const auto chunk_size = [&](std::int64_t k) {
-    return std::min(chunk_numel, op.signature.numel - chunk_begin(k));
-  };
+  const std::int64_t chunk = chunk_numel(op, world_size_);
+  const std::int64_t chunks = (largest_part + chunk - 1) / chunk;
   const auto staged = [&](std::int64_t k) {
-    return [&, half = k % 2 * kStagingBytes](int r, int j) {
-      return staging_[static_cast<std::size_t>(r)] + half + j * chunk_numel * element_bytes;
-    };
+    return Range{k * chunk, std::min(chunk, largest_part - k * chunk),
+                 [&, half = k % 2 * kStagingBytes](int r, int p) {
+                   return staging_[static_cast<std::size_t>(r)] + half +
+                          p * chunk * op.element_bytes();
+                 }};
   };
-  copy_in(op, 0, chunk_size(0), staged(0));
+  copy_in(op, staged(0));
   rendezvous_.meet(run);
   for (std::int64_t k = 0; k < chunks; ++k) {
-    const auto part = staged(k);
-    if (reduces_for_all(op.signature.kind)) {
-      reduce_for_all(op, chunk_size(k), part);
-    } else if (op.signature.kind == OperationKind::kReduceScatter) {
-      reduce_for_self(op, chunk_begin(k), chunk_size(k), part);
+    const auto range = staged(k);
+    if (op.flow() == Flow::kPull) {
+      pull(op, range);
+    } else if (op.flow() == Flow::kReduceToSlot) {
+      reduce_for_self(op, range);
     } else {
-      collect(op, chunk_begin(k), chunk_size(k), part);
+      reduce_for_others(op, range, [&](int r) { return range.part(r, 0); });
     }
-    if (k + 1 < chunks) copy_in(op, chunk_begin(k + 1), chunk_size(k + 1), staged(k + 1));
+    if (k + 1 < chunks) copy_in(op, staged(k + 1));
     rendezvous_.meet(run);
-    if (reduces_for_all(op.signature.kind)) {
-      copy_bytes(op.output + chunk_begin(k) * element_bytes, part(rank_, 0),
-                 chunk_size(k) * element_bytes);
+    if (gets_result(op, rank_)) {
+      copy_bytes(op.output + range.begin * op.element_bytes(), range.part(rank_, 0),
+                 range.numel * op.element_bytes());
     }
   }
 }

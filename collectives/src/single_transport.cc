@@ -1,19 +1,32 @@
-// Reducing over one rank is a copy; the canonical form has one subtree, the whole tree, and nothing
-// to do.
+// Reducing over one rank is a copy; the canonical form has one subtree, the whole tree.
 #include "single_transport.h"
 
-#include <cstring>
+#include "muster/base/check.h"
 
 namespace muster::internal {
 
 void SingleTransport::run(const OperationRun& run) {
   const Operation& op = run.operation();
-  if (op.parts.empty() || op.parts[0] == op.output || op.part_bytes() == 0) return;
-  std::memcpy(op.output, op.parts[0], static_cast<std::size_t>(op.part_bytes()));
+  if (op.output != nullptr) copy_bytes(op.output, op.parts[0].data, op.part_bytes());
+  for (const Pull& pull : op.pulls) {
+    check_same_count(run, pull, 0, op.parts[static_cast<std::size_t>(pull.part)].numel);
+    copy_bytes(pull.to, op.parts[static_cast<std::size_t>(pull.part)].data,
+               pull.numel * op.element_bytes());
+  }
+}
+
+std::unique_ptr<Transfer> SingleTransport::start_transfer(const OperationRun& run) {
+  MUSTER_CHECK(false) << run.description() << ": there is no other rank";
 }
 
 std::shared_ptr<std::byte> SingleTransport::allocate_symmetric(std::int64_t bytes) {
   return allocate_zeroed(bytes);
+}
+
+std::unique_ptr<Transport> SingleTransport::split(const OperationRun&,
+                                                  const std::vector<std::vector<int>>&, int own) {
+  if (own < 0) return nullptr;
+  return std::make_unique<SingleTransport>();
 }
 
 }  // namespace muster::internal

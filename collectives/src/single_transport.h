@@ -9,8 +9,11 @@ namespace muster::internal {
 class SingleTransport : public Transport {
  public:
   void run(const OperationRun& run) override;
+  std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  std::unique_ptr<Transport> split(const OperationRun& run,
+                                   const std::vector<std::vector<int>>& parts, int own) override;
 };
 
 }  // namespace muster::internal

@@ -1,8 +1,9 @@
-// The bump pointer and the two directions of translation.
+// The log of allocations and the two directions of translation.
 #include "symmetric_memory.h"
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -12,8 +13,6 @@ namespace muster::internal {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
-// Blocks begin where any kernel's pages do, since each is mapped on its own.
-constexpr std::uint64_t kBlockAlignment = 65536;
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -21,39 +20,73 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
 
 }  // namespace
 
-SymmetricMemory::SymmetricMemory(std::shared_ptr<NodeMemory> node_memory, int rank, int world_size)
-    : node_memory_(std::move(node_memory)),
-      rank_(rank),
-      world_size_(world_size),
-      next_offset_(NodeMemory::symmetric_offset_bytes()) {}
+NodeGroup NodeGroup::everyone(std::shared_ptr<NodeMemory> memory) {
+  NodeGroup group;
+  group.slots.resize(memory->control().local_world_size);
+  std::iota(group.slots.begin(), group.slots.end(), 0);
+  group.log_offset =
+      memory->named_block(0, static_cast<std::uint64_t>(SymmetricMemory::log_bytes()));
+  group.memory = std::move(memory);
+  return group;
+}
 
-SymmetricMemory::Block SymmetricMemory::allocate(std::int64_t bytes, int copies) {
-  const std::uint64_t stride = round_up(static_cast<std::uint64_t>(bytes), kPageBytes);
-  const std::uint64_t total =
-      round_up(stride * static_cast<std::uint64_t>(copies), kBlockAlignment);
-  if (total > NodeMemory::kCapacityBytes - next_offset_) {
-    throw ConfigError("symmetric memory: expected at most " +
-                      std::to_string(NodeMemory::kCapacityBytes - next_offset_) +
-                      " bytes more on this node, found a request for " + std::to_string(total) +
-                      "; use a smaller model, or fewer ranks on the node");
+SymmetricMemory::SymmetricMemory(NodeGroup group, int rank)
+    : group_(std::move(group)),
+      rank_(rank),
+      log_(reinterpret_cast<LogEntry*>(
+          group_.memory->map(group_.log_offset, static_cast<std::uint64_t>(log_bytes())))) {}
+
+std::int64_t SymmetricMemory::log_bytes() {
+  return kMaxAllocations * static_cast<std::int64_t>(sizeof(LogEntry));
+}
+
+// Whoever loses the race for the entry leaves a hole: addresses, but no memory.
+std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
+  if (allocations_ == kMaxAllocations) {
+    throw ConfigError("symmetric memory: expected at most " + std::to_string(kMaxAllocations) +
+                      " allocations on one communicator, found one more; allocate once and take "
+                      "slices");
   }
-  const Block block{next_offset_, stride, node_memory_->map(next_offset_, total)};
-  next_offset_ += total;
-  return block;
+  LogEntry& entry = log_[allocations_];
+  std::uint64_t agreed_bytes = 0;
+  if (!entry.bytes.compare_exchange_strong(agreed_bytes, bytes) && agreed_bytes != bytes) {
+    throw ConfigError("symmetric memory: expected allocation " + std::to_string(allocations_) +
+                      " to have the " + std::to_string(agreed_bytes) +
+                      " bytes that another rank asked for, found " + std::to_string(bytes) +
+                      "; every rank must call allocate_symmetric with the same sizes in the same "
+                      "order");
+  }
+  std::uint64_t offset = entry.offset.load();
+  if (offset == 0) {
+    const std::uint64_t candidate = group_.memory->reserve(bytes);
+    offset = entry.offset.compare_exchange_strong(offset, candidate) ? candidate : offset;
+  }
+  ++allocations_;
+  return offset;
+}
+
+std::uint64_t SymmetricMemory::reserve_shared(std::int64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return place_next(static_cast<std::uint64_t>(bytes));
 }
 
 std::byte* SymmetricMemory::allocate_shared(std::int64_t bytes) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return allocate(bytes, 1).base;
+  return group_.memory->map(reserve_shared(bytes), static_cast<std::uint64_t>(bytes));
 }
 
 std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const Block block = allocate(bytes, world_size_);
-  blocks_.push_back(block);
+  const std::uint64_t stride = round_up(static_cast<std::uint64_t>(bytes), kPageBytes);
+  const std::uint64_t total = stride * static_cast<std::uint64_t>(group_.world_size());
+  const std::uint64_t offset = place_next(total);
+  const Block block{offset, stride, group_.memory->map(offset, total)};
+  const auto after = std::upper_bound(
+      blocks_.begin(), blocks_.end(), offset,
+      [](std::uint64_t value, const Block& other) { return value < other.offset; });
+  blocks_.insert(after, block);
   std::vector<std::byte*> copies;
-  for (int r = 0; r < world_size_; ++r) {
-    copies.push_back(block.base + static_cast<std::uint64_t>(r) * block.stride);
+  for (int r = 0; r < group_.world_size(); ++r) {
+    copies.push_back(block.base + static_cast<std::uint64_t>(r) * stride);
   }
   return copies;
 }
@@ -78,7 +111,7 @@ std::byte* SymmetricMemory::at_location(std::uint64_t location, std::int64_t byt
   if (after == blocks_.begin()) return nullptr;
   const Block& block = *std::prev(after);
   const std::uint64_t within = location - block.offset;
-  const std::uint64_t total = block.stride * static_cast<std::uint64_t>(world_size_);
+  const std::uint64_t total = block.stride * static_cast<std::uint64_t>(group_.world_size());
   if (within > total || static_cast<std::uint64_t>(bytes) > total - within) return nullptr;
   return block.base + within;
 }

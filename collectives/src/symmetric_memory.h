@@ -3,6 +3,7 @@
 #ifndef MUSTER_COLLECTIVES_SRC_SYMMETRIC_MEMORY_H_
 #define MUSTER_COLLECTIVES_SRC_SYMMETRIC_MEMORY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,15 +15,37 @@
 
 namespace muster::internal {
 
-/// Hands out the symmetric region of a NodeMemory by a bump pointer. All ranks ask for the same
-/// sizes in the same order, so their offsets agree. Memory is never reused: it goes back when the
-/// NodeMemory does. Any thread.
+/// The ranks of one node that communicate with each other, and where they agree on their memory.
+struct NodeGroup {
+  std::shared_ptr<NodeMemory> memory;
+  /// Element r: the slot in the node memory of rank r of the group.
+  std::vector<int> slots;
+  /// Of the group's allocation log in the node memory.
+  std::uint64_t log_offset = 0;
+
+  int world_size() const { return static_cast<int>(slots.size()); }
+  /// All ranks that `memory` was made for.
+  static NodeGroup everyone(std::shared_ptr<NodeMemory> memory);
+};
+
+/// Hands out blocks of a NodeMemory to a group. All ranks ask for the same sizes in the same order:
+/// the i-th request of each means the same block, whose place the first to ask writes into the
+/// group's log. Memory is never reused: it goes back when the NodeMemory does. Any thread.
 class SymmetricMemory {
  public:
-  SymmetricMemory(std::shared_ptr<NodeMemory> node_memory, int rank, int world_size);
+  static constexpr int kMaxAllocations = 8192;
+
+  SymmetricMemory(NodeGroup group, int rank);
+
+  /// The bytes of a group's log, zero in the beginning.
+  static std::int64_t log_bytes();
+
+  const NodeGroup& group() const { return group_; }
 
   /// One block in which all ranks write.
   std::byte* allocate_shared(std::int64_t bytes);
+  /// The same, by its offset in the node memory; not mapped.
+  std::uint64_t reserve_shared(std::int64_t bytes);
 
   /// One block a rank; element r is rank r's.
   std::vector<std::byte*> allocate_copies(std::int64_t bytes);
@@ -42,14 +65,19 @@ class SymmetricMemory {
     std::uint64_t stride;  // from one rank's copy to the next
     std::byte* base;       // of rank 0's copy in this process
   };
+  // The place and the size are each decided by whoever comes first.
+  struct LogEntry {
+    std::atomic<std::uint64_t> offset;
+    std::atomic<std::uint64_t> bytes;
+  };
 
-  Block allocate(std::int64_t bytes, int copies);
+  std::uint64_t place_next(std::uint64_t bytes);
 
-  std::shared_ptr<NodeMemory> node_memory_;
+  NodeGroup group_;
   int rank_;
-  int world_size_;
+  LogEntry* log_;
   mutable std::mutex mutex_;
-  std::uint64_t next_offset_;
+  int allocations_ = 0;
   std::vector<Block> blocks_;  // of allocate_copies(), by offset
 };
 

@@ -1,12 +1,48 @@
 // The checks and their messages.
 #include "tensor_checks.h"
 
+#include <optional>
 #include <sstream>
 
 #include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
+
+const std::byte* begin_of(const at::Tensor& tensor) {
+  return static_cast<const std::byte*>(tensor.const_data_ptr());
+}
+
+bool are_apart(const at::Tensor& a, const at::Tensor& b) {
+  return begin_of(a) + a.nbytes() <= begin_of(b) || begin_of(b) + b.nbytes() <= begin_of(a);
+}
+
+std::optional<DType> dtype_of(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return DType::kFloat32;
+    case at::kDouble:
+      return DType::kFloat64;
+    case at::kHalf:
+      return DType::kFloat16;
+    case at::kBFloat16:
+      return DType::kBFloat16;
+    case at::kChar:
+      return DType::kInt8;
+    case at::kShort:
+      return DType::kInt16;
+    case at::kInt:
+      return DType::kInt32;
+    case at::kLong:
+      return DType::kInt64;
+    case at::kByte:
+      return DType::kUInt8;
+    case at::kBool:
+      return DType::kBool;
+    default:
+      return std::nullopt;
+  }
+}
 
 std::string numel_text(const at::Tensor& tensor) {
   return std::to_string(tensor.numel()) + " elements";
@@ -43,6 +79,25 @@ void check_same_dtype(OperationKind kind, const at::Tensor& a, const at::Tensor&
          "convert one with tensor.to(dtype)");
 }
 
+void check_same_numel(OperationKind kind, const at::Tensor& a, const at::Tensor& b) {
+  if (a.numel() == b.numel()) return;
+  reject(kind, "tensors with one number of elements", numel_text(a) + " and " + numel_text(b),
+         "make them equal");
+}
+
+void check_apart(OperationKind kind, const at::Tensor& a, const at::Tensor& b) {
+  if (are_apart(a, b)) return;
+  reject(kind, "tensors that do not overlap", "an overlap", "use a tensor of its own");
+}
+
+void check_within_or_apart(OperationKind kind, const at::Tensor& slice, const at::Tensor& whole,
+                           std::int64_t begin) {
+  if (are_apart(slice, whole)) return;
+  if (begin_of(slice) == begin_of(whole) + begin * whole.element_size()) return;
+  reject(kind, "the small tensor apart from the large one, or to be this rank's slice of it",
+         "an overlap elsewhere", "use whole.narrow(0, begin, n), or a tensor of its own");
+}
+
 void check_slice(OperationKind kind, const at::Tensor& slice, const at::Tensor& whole, int rank,
                  int world_size) {
   if (whole.numel() != slice.numel() * world_size) {
@@ -50,17 +105,63 @@ void check_slice(OperationKind kind, const at::Tensor& slice, const at::Tensor& 
            "one tensor with " + std::to_string(world_size) + " times the elements of the other",
            numel_text(whole) + " and " + numel_text(slice), "pad the tensors to whole slices");
   }
-  const auto* slice_begin = static_cast<const std::byte*>(slice.const_data_ptr());
-  const auto* whole_begin = static_cast<const std::byte*>(whole.const_data_ptr());
-  const std::size_t slice_bytes = slice.nbytes();
-  const bool apart =
-      slice_begin + slice_bytes <= whole_begin || whole_begin + whole.nbytes() <= slice_begin;
-  if (apart || slice_begin == whole_begin + slice_bytes * static_cast<std::size_t>(rank)) return;
-  reject(kind, "the small tensor apart from the large one, or to be this rank's slice of it",
-         "an overlap elsewhere", "use whole.narrow(0, rank * n, n), or a tensor of its own");
+  check_within_or_apart(kind, slice, whole, rank * slice.numel());
 }
 
-DType check_reducible(OperationKind kind, const at::Tensor& tensor, bool canonical) {
+void check_output_like(OperationKind kind, const at::Tensor& output, const at::Tensor& input,
+                       at::DeviceType device_type) {
+  check_tensor(kind, output, device_type);
+  check_same_dtype(kind, output, input);
+  check_same_numel(kind, output, input);
+  if (begin_of(output) != begin_of(input)) check_apart(kind, output, input);
+}
+
+void check_counts(OperationKind kind, const char* name, const at::Tensor& whole,
+                  const std::vector<std::int64_t>& counts, int world_size) {
+  std::int64_t sum = 0;
+  bool negative = false;
+  for (const std::int64_t count : counts) {
+    negative = negative || count < 0;
+    sum += count;
+  }
+  if (counts.size() == static_cast<std::size_t>(world_size) && !negative && sum == whole.numel()) {
+    return;
+  }
+  reject(kind,
+         std::to_string(world_size) + " counts, none negative, that add up to the " + name + "'s " +
+             numel_text(whole),
+         std::to_string(counts.size()) + " counts" + (negative ? ", a negative one," : "") +
+             " of together " + std::to_string(sum),
+         "correct the counts");
+}
+
+void check_root(OperationKind kind, int root, int world_size) {
+  if (root >= 0 && root < world_size) return;
+  reject(kind, "a root in [0, " + std::to_string(world_size) + ")", std::to_string(root),
+         "name a rank of this communicator");
+}
+
+DType check_reducible(OperationKind kind, const at::Tensor& tensor, ReduceOp op) {
+  const std::optional<DType> dtype = dtype_of(tensor.scalar_type());
+  if (!dtype) {
+    reject(kind,
+           "float32, float64, float16, bfloat16, int8, int16, int32, int64, uint8 or bool, which "
+           "can be combined",
+           c10::toString(tensor.scalar_type()), "convert it, e.g. with tensor.to(at::kFloat)");
+  }
+  const bool is_float = at::isFloatingType(tensor.scalar_type());
+  if (op == ReduceOp::kAvg && !is_float) {
+    reject(kind, "a floating-point dtype to be averaged", c10::toString(tensor.scalar_type()),
+           "convert it with tensor.to(at::kFloat)");
+  }
+  if ((op == ReduceOp::kBitAnd || op == ReduceOp::kBitOr) && is_float) {
+    reject(kind, "an integer dtype or bool, whose bits can be combined",
+           c10::toString(tensor.scalar_type()), "choose another ReduceOp");
+  }
+  return *dtype;
+}
+
+DType check_canonical(OperationKind kind, const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
       return DType::kFloat32;
@@ -68,14 +169,10 @@ DType check_reducible(OperationKind kind, const at::Tensor& tensor, bool canonic
       return DType::kFloat64;
     case at::kLong:
       return DType::kInt64;
-    case at::kBFloat16:
-      if (!canonical) return DType::kBFloat16;
-      break;
     default:
-      break;
+      reject(kind, "float32, float64 or int64", c10::toString(tensor.scalar_type()),
+             "sum in float32: convert it with tensor.to(at::kFloat)");
   }
-  reject(kind, canonical ? "float32, float64 or int64" : "float32, float64, bfloat16 or int64",
-         c10::toString(tensor.scalar_type()), "convert it with tensor.to(at::kFloat)");
 }
 
 }  // namespace muster::internal

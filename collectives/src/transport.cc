@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "muster/base/error.h"
 
@@ -13,15 +14,32 @@ const char* const kRestartAdvice =
     "the job cannot go on in this generation: restart it from its last checkpoint (muster run "
     "--max-restarts does so)";
 
+void Interruption::set(Cause cause, std::string reason) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (is_set()) return;
+  cause_ = cause;
+  reason_ = std::move(reason);
+  set_.store(true, std::memory_order_release);
+}
+
+void Interruption::raise(const std::string& what) const {
+  if (cause_ == Cause::kAbandoned) throw InternalError(what + ": " + reason_);
+  throw PeerLost(what + ": " + reason_);
+}
+
 std::string OperationRun::description() const {
-  return operation_.signature.description() + ", operation " + std::to_string(sequence_);
+  std::string text = operation_.signature.description();
+  if (operation_.signature.kind == OperationKind::kSend) {
+    text += " to rank " + std::to_string(operation_.peer);
+  } else if (operation_.signature.kind == OperationKind::kReceive) {
+    text += " from rank " + std::to_string(operation_.peer);
+  }
+  text += ", operation " + std::to_string(sequence_);
+  return communicator_.empty() ? text : text + " of " + communicator_;
 }
 
 void OperationRun::check_wanted() const {
-  if (!abandoned()) return;
-  throw InternalError(description() +
-                      ": abandoned, since its communicator was destroyed before anybody waited for "
-                      "it; wait for all work first");
+  if (interruption_.is_set()) interruption_.raise(description());
 }
 
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes) {
@@ -32,6 +50,10 @@ std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes) {
   if (memory == nullptr) throw std::bad_alloc();
   std::memset(memory, 0, rounded);
   return {static_cast<std::byte*>(memory), [](std::byte* bytes_) { std::free(bytes_); }};
+}
+
+void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes) {
+  if (bytes > 0 && to != from) std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
 
 void check_same_operation(const OperationRun& run, const Signature& ours, int our_rank,
@@ -46,6 +68,25 @@ void check_same_operation(const OperationRun& run, const Signature& ours, int ou
                  std::to_string(their_rank) + " called " + theirs.description() +
                  "; every rank must make the same calls in the same order, with the same dtype and "
                  "number of elements");
+}
+
+void check_same_count(const OperationRun& run, const Pull& pull, int rank, std::int64_t given) {
+  if (given == pull.numel) return;
+  throw Mismatch(run.description() + ": rank " + std::to_string(pull.from) + " gives " +
+                 std::to_string(given) + " elements for rank " + std::to_string(rank) +
+                 ", which expects " + std::to_string(pull.numel) +
+                 "; a rank's input_counts must be the others' output_counts");
+}
+
+void check_same_transfer(const OperationRun& run, int rank, const Signature& theirs) {
+  const Signature& ours = run.operation().signature;
+  const bool opposite =
+      (ours.kind == OperationKind::kSend) == (theirs.kind == OperationKind::kReceive);
+  if (opposite && ours.scalar_type == theirs.scalar_type && ours.numel == theirs.numel) return;
+  throw Mismatch(run.description() + ": rank " + std::to_string(rank) + " called " +
+                 ours.description() + ", rank " + std::to_string(run.operation().peer) +
+                 " called " + theirs.description() +
+                 "; sender and receiver must give the same dtype and number of elements");
 }
 
 }  // namespace muster::internal

@@ -7,39 +7,79 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "operation.h"
 
 namespace muster::internal {
 
+/// Why operations are to end early: set once, by any thread.
+class Interruption {
+ public:
+  enum class Cause {
+    kAborted,    ///< On purpose: PeerLost.
+    kAbandoned,  ///< The communicator is being destroyed, a mistake of its user: InternalError.
+  };
+
+  void set(Cause cause, std::string reason);
+  bool is_set() const { return set_.load(std::memory_order_acquire); }
+  /// Requires is_set(). `what` was to be done.
+  [[noreturn]] void raise(const std::string& what) const;
+
+ private:
+  std::mutex mutex_;
+  Cause cause_ = Cause::kAborted;
+  std::string reason_;
+  std::atomic<bool> set_{false};
+};
+
 /// One operation's circumstances: for how long it may wait, and what to call it in messages.
 class OperationRun {
  public:
-  OperationRun(const Operation& operation, std::uint64_t sequence,
-               std::chrono::milliseconds timeout, const std::atomic<bool>& abandoned)
+  /// `communicator` is "" for the world's.
+  OperationRun(const Operation& operation, std::uint64_t sequence, const std::string& communicator,
+               std::chrono::milliseconds timeout, const Interruption& interruption)
       : operation_(operation),
         sequence_(sequence),
+        communicator_(communicator),
         timeout_(timeout),
         started_(std::chrono::steady_clock::now()),
-        abandoned_(abandoned) {}
+        interruption_(interruption) {}
 
   const Operation& operation() const { return operation_; }
   std::uint64_t sequence() const { return sequence_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   bool overdue() const { return std::chrono::steady_clock::now() - started_ > timeout_; }
-  /// The communicator is being destroyed: nobody wants the result.
-  bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
   /// "all_reduce(sum, float32, 64 elements), operation 12".
   std::string description() const;
-  /// Throws InternalError when the operation is abandoned.
+  /// Throws when there is an interruption.
   void check_wanted() const;
 
  private:
   const Operation& operation_;
   std::uint64_t sequence_;
+  const std::string& communicator_;
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::time_point started_;
-  const std::atomic<bool>& abandoned_;
+  const Interruption& interruption_;
+};
+
+/// What a turn of a transfer came to.
+enum class Turn { kIdle, kMoved, kEnded };
+
+/// A send or receive under way.
+class Transfer {
+ public:
+  virtual ~Transfer() = default;
+
+  /// Goes on as far as it can without waiting. Once it has ended it stays so. Throws Mismatch.
+  virtual Turn advance(const OperationRun& run) = 0;
+
+  /// To be called now and then while it does not advance: throws PeerLost when the peer will not
+  /// come, and Timeout when it is late.
+  virtual void check(const OperationRun& run) = 0;
 };
 
 /// One rank's end of the wires.
@@ -47,24 +87,42 @@ class Transport {
  public:
   virtual ~Transport() = default;
 
-  /// Blocks until the operation has ended. Throws PeerLost, Timeout, Mismatch; the transport is
-  /// then of no more use.
+  /// Blocks until the operation, which is no transfer, has ended. Throws PeerLost, Timeout,
+  /// Mismatch; the transport is then of no more use.
   virtual void run(const OperationRun& run) = 0;
 
-  /// After run() threw: lets other ranks know that this one will not answer.
+  /// Begins a send or receive. `run` outlives the result. At most one of each kind and peer is
+  /// under way at a time, and no other operation meanwhile.
+  virtual std::unique_ptr<Transfer> start_transfer(const OperationRun& run) = 0;
+
+  /// After an operation threw: lets other ranks know that this one will not answer.
   virtual void give_up() noexcept = 0;
 
   /// Zeroed memory, from a deterministic sequence on all ranks. `bytes` > 0. Any thread.
   virtual std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) = 0;
+
+  /// Collective, as an operation is: the transport of a part of the ranks. `parts` are all parts
+  /// that are made at once, each a list of ranks; this rank is in parts[own].
+  virtual std::unique_ptr<Transport> split(const OperationRun& run,
+                                           const std::vector<std::vector<int>>& parts, int own) = 0;
 };
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes);
 
+/// Nothing when `bytes` is 0, or both are one place.
+void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes);
+
 /// Throws Mismatch naming both calls when `theirs` is not `ours`, and PeerLost when theirs is to
 /// leave.
 void check_same_operation(const OperationRun& run, const Signature& ours, int our_rank,
                           const Signature& theirs, int their_rank);
+
+/// Throws Mismatch when rank `from` gives `given` elements where this rank expects those of `pull`.
+void check_same_count(const OperationRun& run, const Pull& pull, int rank, std::int64_t given);
+
+/// Throws Mismatch unless the peer's send, or receive, fits ours.
+void check_same_transfer(const OperationRun& run, int rank, const Signature& theirs);
 
 /// The text every Timeout and PeerLost ends with.
 extern const char* const kRestartAdvice;

@@ -17,6 +17,7 @@ namespace muster {
 
 using internal::DescriptorServer;
 using internal::MpiRuntime;
+using internal::NodeGroup;
 using internal::QueuedCommunicator;
 using internal::ShmTransport;
 using internal::SingleTransport;
@@ -115,10 +116,10 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
     // sums hangs on it.
     memory->join(env.rank);
     membership->node_memory = memory;
-    transport = std::make_unique<ShmTransport>(memory, env.rank, env.world_size);
+    transport = std::make_unique<ShmTransport>(NodeGroup::everyone(memory), env.rank);
   }
   membership->communicator = std::make_unique<QueuedCommunicator>(
-      env.rank, env.world_size, std::move(transport), options.timeout);
+      env.rank, env.world_size, std::move(transport), "", options.timeout);
   membership->communicator->barrier().wait();
   return World(std::move(membership));
 }

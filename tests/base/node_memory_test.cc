@@ -95,7 +95,8 @@ Child staying_rank(const NodeMemory& memory, int local_rank) {
 TEST(NodeMemory, LayoutIsFrozen) {
   EXPECT_EQ(sizeof(RankSlot), 128u);
   EXPECT_EQ(offsetof(NodeControl, generation), 16u);
-  EXPECT_EQ(offsetof(NodeControl, slots), 64u);
+  EXPECT_EQ(offsetof(NodeControl, unreserved_offset), 24u);
+  EXPECT_EQ(offsetof(NodeControl, slots), 576u);
   EXPECT_EQ(NodeMemory::symmetric_offset_bytes() % 65536, 0u);
   EXPECT_GE(NodeMemory::symmetric_offset_bytes(), sizeof(NodeControl));
 }
@@ -123,6 +124,27 @@ TEST(NodeMemory, MemoryIsSharedAndZeroAtFirstTouch) {
   // The far end of a terabyte costs no more than the page touched.
   std::byte* last = memory->map(NodeMemory::kCapacityBytes - 65536, 65536);
   EXPECT_EQ(last[65535], std::byte{0});
+}
+
+TEST(NodeMemory, ReservesWithoutOverlapUntilItIsFull) {
+  const auto memory = NodeMemory::create(1, 0);
+  const auto other = attach_again(*memory);
+  const std::uint64_t first = memory->reserve(1);
+  EXPECT_EQ(first, NodeMemory::symmetric_offset_bytes());
+  EXPECT_EQ(other->reserve(65537), first + 65536);
+  EXPECT_EQ(memory->reserve(1), first + 3 * 65536);
+  EXPECT_THROW(memory->reserve(NodeMemory::kCapacityBytes), ConfigError);
+  EXPECT_THROW(memory->reserve(~std::uint64_t{0}), ConfigError);
+  EXPECT_EQ(other->reserve(1), first + 4 * 65536);
+}
+
+TEST(NodeMemory, BlocksAreFoundByNumber) {
+  const auto memory = NodeMemory::create(1, 0);
+  const auto other = attach_again(*memory);
+  const std::uint64_t third = memory->named_block(3, 100);
+  EXPECT_EQ(other->named_block(3, 100), third);
+  EXPECT_NE(other->named_block(4, 100), third);
+  EXPECT_THROW(memory->named_block(kMaxNamedBlocks, 1), InternalError);
 }
 
 TEST(NodeMemory, MapOutsideTheCapacityOrUnalignedThrows) {
@@ -178,7 +200,7 @@ TEST(NodeMemory, OtherLayoutVersionIsRefused) {
     attach_again(*memory);
     FAIL() << "attached to another version";
   } catch (const ConfigError& e) {
-    EXPECT_NE(std::string(e.what()).find("found 2"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("found 3"), std::string::npos) << e.what();
   }
 }
 

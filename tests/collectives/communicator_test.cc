@@ -32,7 +32,7 @@ class SingleRank : public ::testing::Test {
     return "";
   }
 
-  internal::QueuedCommunicator queued_{0, 1, std::make_unique<internal::SingleTransport>(),
+  internal::QueuedCommunicator queued_{0, 1, std::make_unique<internal::SingleTransport>(), "",
                                        std::chrono::seconds(10)};
   Communicator& communicator_ = queued_;
 };
@@ -54,8 +54,12 @@ TEST_F(SingleRank, RefusesUndefinedTensors) {
 }
 
 TEST_F(SingleRank, RefusesDtypesItCannotReduce) {
-  EXPECT_THAT(refusal([&] { communicator_.all_reduce(at::zeros({3}, at::kInt)); }),
-              AllOf(HasSubstr("float32, float64, bfloat16 or int64"), HasSubstr("Int")));
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(at::zeros({3}, at::kComplexFloat)); }),
+              AllOf(HasSubstr("expected float32, float64, float16"), HasSubstr("ComplexFloat")));
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(at::zeros({3}, at::kInt), ReduceOp::kAvg); }),
+              AllOf(HasSubstr("a floating-point dtype to be averaged"), HasSubstr("Int")));
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(at::zeros({3}), ReduceOp::kBitOr); }),
+              AllOf(HasSubstr("whose bits can be combined"), HasSubstr("Float")));
   EXPECT_THAT(refusal([&] {
                 communicator_.canonical_all_reduce({at::zeros({3}, at::kBFloat16)},
                                                    ReductionTree(1));
@@ -96,6 +100,27 @@ TEST_F(SingleRank, RefusesAnotherNumberOfPartials) {
       HasSubstr("expected 1 partial sums"));
   EXPECT_THAT(refusal([&] { communicator_.canonical_all_reduce({}, ReductionTree(8)); }),
               HasSubstr("found 0"));
+}
+
+TEST_F(SingleRank, RefusesCountsThatDoNotAddUp) {
+  const at::Tensor three = at::zeros({3});
+  for (const std::vector<std::int64_t>& counts : {std::vector<std::int64_t>{2}, {1, 2}, {}, {-3}}) {
+    EXPECT_THAT(refusal([&] { communicator_.all_gather(three.clone(), three, counts); }),
+                AllOf(HasSubstr("all_gather: expected 1 counts"), HasSubstr("3 elements")));
+    EXPECT_THAT(refusal([&] { communicator_.all_to_all(three.clone(), {3}, three, counts); }),
+                HasSubstr("all_to_all: expected 1 counts"));
+  }
+}
+
+TEST_F(SingleRank, RefusesToTalkToItself) {
+  EXPECT_THAT(refusal([&] { communicator_.send(at::zeros({3}), 0); }),
+              AllOf(HasSubstr("send: expected another rank"), HasSubstr("this rank itself")));
+  EXPECT_THAT(refusal([&] { communicator_.recv(at::zeros({3}), 5); }), HasSubstr("found 5"));
+}
+
+TEST_F(SingleRank, RefusesAnExchangeInPlace) {
+  const at::Tensor tensor = at::zeros({4});
+  EXPECT_THAT(refusal([&] { communicator_.all_to_all(tensor, tensor); }), HasSubstr("overlap"));
 }
 
 }  // namespace

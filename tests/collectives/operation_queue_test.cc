@@ -20,6 +20,9 @@ struct Notes {
   std::vector<std::uint64_t> sequences;
   std::vector<std::thread::id> threads;
   bool gave_up = false;
+  std::atomic<int> started_transfers{0};
+  std::atomic<int> peer_that_ends{-1};
+  std::atomic<int> peer_that_fails{-1};
   std::promise<void> release;  // what an operation of kBlocks elements waits for
   std::shared_future<void> released{release.get_future()};
 };
@@ -46,10 +49,39 @@ class NotingTransport : public Transport {
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);
   }
+  std::unique_ptr<Transfer> start_transfer(const OperationRun&) override;
+  std::unique_ptr<Transport> split(const OperationRun&, const std::vector<std::vector<int>>&,
+                                   int) override {
+    return nullptr;
+  }
 
  private:
   std::shared_ptr<Notes> notes_;
 };
+
+// Ends once the peer in the notes is allowed to.
+class NotingTransfer : public Transfer {
+ public:
+  NotingTransfer(std::shared_ptr<Notes> notes, int peer) : notes_(std::move(notes)), peer_(peer) {}
+
+  Turn advance(const OperationRun&) override {
+    return notes_->peer_that_ends == peer_ ? Turn::kEnded : Turn::kIdle;
+  }
+  void check(const OperationRun& run) override {
+    run.check_wanted();
+    if (notes_->peer_that_fails == peer_) throw PeerLost("noted");
+  }
+
+ private:
+  std::shared_ptr<Notes> notes_;
+  int peer_;
+};
+
+std::unique_ptr<Transfer> NotingTransport::start_transfer(const OperationRun& run) {
+  const int peer = run.operation().peer;
+  ++notes_->started_transfers;
+  return std::make_unique<NotingTransfer>(notes_, peer);
+}
 
 class OperationQueueTest : public ::testing::Test {
  protected:
@@ -58,12 +90,19 @@ class OperationQueueTest : public ::testing::Test {
   std::shared_ptr<WorkState> submit(std::int64_t numel) {
     Operation operation;
     operation.signature.numel = numel;
-    return queue_->submit(std::move(operation), {});
+    return queue_->submit(std::move(operation), std::vector<at::Tensor>{});
+  }
+
+  std::shared_ptr<WorkState> send_to(int peer) {
+    Operation operation;
+    operation.signature.kind = OperationKind::kSend;
+    operation.peer = peer;
+    return queue_->submit(std::move(operation), std::vector<at::Tensor>{});
   }
 
   std::shared_ptr<Notes> notes_ = std::make_shared<Notes>();
   std::shared_ptr<OperationQueue> queue_ = OperationQueue::start(
-      std::make_unique<NotingTransport>(notes_), std::chrono::milliseconds(10000));
+      std::make_unique<NotingTransport>(notes_), "", std::chrono::milliseconds(10000));
 };
 
 TEST_F(OperationQueueTest, RunsInIssueOrderWhateverIsWaitedFor) {
@@ -121,6 +160,64 @@ TEST_F(OperationQueueTest, AbandonsWhatHasNotEndedWhenStopped) {
   EXPECT_THROW(running->wait(), InternalError);
   EXPECT_THROW(behind->wait(), InternalError);
   EXPECT_THAT(notes_->numels, ElementsAre());
+}
+
+TEST_F(OperationQueueTest, EndsTransfersInAnyOrder) {
+  const auto first = send_to(1);
+  const auto second = send_to(2);
+  const auto collective = submit(7);
+  notes_->peer_that_ends = 2;
+  second->wait();
+  EXPECT_FALSE(first->done());
+  EXPECT_THAT(notes_->numels, ElementsAre());  // the collective stands behind both
+  notes_->peer_that_ends = 1;
+  collective->wait();
+  EXPECT_TRUE(first->done());
+  EXPECT_THAT(notes_->numels, ElementsAre(7));
+}
+
+TEST_F(OperationQueueTest, BeginsATransferOnceTheOneBeforeOnItsChannelHasEnded) {
+  const auto first = send_to(1);
+  const auto second = send_to(1);
+  EXPECT_FALSE(second->wait_for(std::chrono::milliseconds(5)));
+  EXPECT_EQ(notes_->started_transfers, 1);
+  notes_->peer_that_ends = 1;
+  second->wait();
+  EXPECT_TRUE(first->done());
+  EXPECT_EQ(notes_->started_transfers, 2);
+}
+
+TEST_F(OperationQueueTest, FailsATransferWhosePeerIsLostAndAllElse) {
+  const auto first = send_to(1);
+  const auto second = send_to(2);
+  notes_->peer_that_fails = 2;
+  EXPECT_THROW(first->wait(), PeerLost);
+  EXPECT_THROW(second->wait(), PeerLost);
+}
+
+TEST_F(OperationQueueTest, AnAbortWakesEveryWaiter) {
+  const auto running = submit(kBlocksUntilAbandoned);
+  const auto behind = submit(1);
+  auto waiter = std::async(std::launch::async, [&] { EXPECT_THROW(behind->wait(), PeerLost); });
+  queue_->abort("enough");
+  waiter.get();
+  try {
+    running->wait();
+    ADD_FAILURE() << "the aborted operation ended well";
+  } catch (const PeerLost& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("enough"));
+  }
+  EXPECT_THROW(submit(2)->wait(), PeerLost);
+  EXPECT_TRUE(notes_->gave_up);
+}
+
+TEST_F(OperationQueueTest, AWaitWithADeadlineHarmsNothing) {
+  const auto blocked = submit(kBlocks);
+  EXPECT_FALSE(blocked->wait_for(std::chrono::milliseconds(1)));
+  notes_->release.set_value();
+  EXPECT_TRUE(blocked->wait_for(std::chrono::seconds(10)));
+  const auto failing = submit(kFails);
+  EXPECT_THROW(failing->wait_for(std::chrono::seconds(10)), PeerLost);
 }
 
 }  // namespace

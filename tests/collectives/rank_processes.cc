@@ -28,7 +28,8 @@ void run_body(int fd, int rank, int world_size, std::uint32_t generation,
   memory->join(rank);
   {
     internal::QueuedCommunicator communicator(
-        rank, world_size, std::make_unique<internal::ShmTransport>(memory, rank, world_size),
+        rank, world_size,
+        std::make_unique<internal::ShmTransport>(internal::NodeGroup::everyone(memory), rank), "",
         operation_timeout);
     body(rank, communicator);
   }

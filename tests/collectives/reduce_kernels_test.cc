@@ -2,6 +2,7 @@
 #include "reduce_kernels.h"
 
 #include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,7 +15,16 @@ namespace {
 
 template <typename T>
 T scalar_combine(Combine combine, T a, T b) {
-  if (combine == Combine::kSum) return static_cast<T>(a + b);
+  if constexpr (std::is_integral_v<T>) {  // wraps around
+    const auto x = static_cast<std::uint64_t>(a), y = static_cast<std::uint64_t>(b);
+    if (combine == Combine::kSum) return static_cast<T>(x + y);
+    if (combine == Combine::kProduct) return static_cast<T>(x * y);
+    if (combine == Combine::kBitAnd) return static_cast<T>(a & b);
+    if (combine == Combine::kBitOr) return static_cast<T>(a | b);
+  } else {
+    if (combine == Combine::kSum) return a + b;
+    if (combine == Combine::kProduct) return a * b;
+  }
   if (a != a) return a;
   if (b != b) return b;
   return combine == Combine::kMin ? std::min(a, b) : std::max(a, b);
@@ -28,7 +38,7 @@ std::vector<std::vector<T>> random_sources(int sources, std::int64_t numel) {
     std::vector<T> values;
     for (std::int64_t i = 0; i < numel; ++i) {
       if constexpr (std::is_integral_v<T>) {
-        values.push_back(static_cast<T>(random() % 2000001) - 1000000);
+        values.push_back(static_cast<T>(random()));
       } else {
         values.push_back(static_cast<T>(std::ldexp(static_cast<double>(random() % 10007) - 5003.0,
                                                    static_cast<int>(random() % 9) - 4)));
@@ -46,6 +56,13 @@ std::vector<const std::byte*> addresses(const std::vector<std::vector<T>>& sourc
     all.push_back(reinterpret_cast<const std::byte*>(source.data()));
   }
   return all;
+}
+
+// ((0 + 1) + 2) + ...
+std::vector<Addition> left_to_right(int sources) {
+  std::vector<Addition> additions;
+  for (int s = 1; s < sources; ++s) additions.push_back({s == 1 ? 0 : sources, s, sources});
+  return additions;
 }
 
 ReducePlan plan_for(Combine combine, DType dtype, int sources, bool tree) {
@@ -66,12 +83,19 @@ T scalar_result(const ReducePlan& plan, const std::vector<std::vector<T>>& sourc
                                   values[static_cast<std::size_t>(addition.right)]);
     values[static_cast<std::size_t>(addition.into)] = result;
   }
-  return static_cast<T>(result);
+  return static_cast<T>(plan.divisor == 1 ? result : static_cast<Wide>(result / plan.divisor));
+}
+
+template <typename T>
+std::vector<Combine> combines() {
+  std::vector<Combine> all = {Combine::kSum, Combine::kMin, Combine::kMax, Combine::kProduct};
+  if constexpr (std::is_integral_v<T>) all.insert(all.end(), {Combine::kBitAnd, Combine::kBitOr});
+  return all;
 }
 
 template <typename T, typename Wide>
 void check_dtype(DType dtype) {
-  for (const Combine combine : {Combine::kSum, Combine::kMin, Combine::kMax}) {
+  for (const Combine combine : combines<T>()) {
     for (const int sources : {1, 2, 3, 4, 5, 8, 13}) {
       for (const std::int64_t numel : {0, 1, 63, 64, 65, 1023, 1024, 1025, 4099}) {
         for (const bool tree : {false, true}) {
@@ -83,11 +107,12 @@ void check_dtype(DType dtype) {
                                         reinterpret_cast<std::byte*>(second.data())};
           reduce(plan, addresses(inputs), outputs, numel);
           for (std::size_t i = 0; i < first.size(); ++i) {
-            ASSERT_EQ(first[i], (scalar_result<T, Wide>(plan, inputs, i)))
-                << dtype_name(dtype) << ", " << sources << " sources, element " << i << " of "
-                << numel;
+            const T expected = scalar_result<T, Wide>(plan, inputs, i);
+            ASSERT_TRUE(first[i] == expected || (first[i] != first[i] && expected != expected))
+                << first[i] << " and not " << expected << ", " << dtype_name(dtype) << ", "
+                << sources << " sources, element " << i << " of " << numel;
           }
-          ASSERT_EQ(first, second);
+          ASSERT_EQ(std::memcmp(first.data(), second.data(), first.size() * sizeof(T)), 0);
         }
       }
     }
@@ -97,8 +122,69 @@ void check_dtype(DType dtype) {
 TEST(ReduceKernels, Float32) { check_dtype<float, float>(DType::kFloat32); }
 TEST(ReduceKernels, Float64) { check_dtype<double, double>(DType::kFloat64); }
 TEST(ReduceKernels, Int64) { check_dtype<std::int64_t, std::int64_t>(DType::kInt64); }
+TEST(ReduceKernels, Int32) { check_dtype<std::int32_t, std::int32_t>(DType::kInt32); }
+TEST(ReduceKernels, Int16) { check_dtype<std::int16_t, std::int16_t>(DType::kInt16); }
+TEST(ReduceKernels, Int8) { check_dtype<std::int8_t, std::int8_t>(DType::kInt8); }
+TEST(ReduceKernels, UInt8) { check_dtype<std::uint8_t, std::uint8_t>(DType::kUInt8); }
+TEST(ReduceKernels, Float16IsCombinedInFloat32AndRoundedOnce) {
+  check_dtype<c10::Half, float>(DType::kFloat16);
+}
 TEST(ReduceKernels, BFloat16IsCombinedInFloat32AndRoundedOnce) {
   check_dtype<c10::BFloat16, float>(DType::kBFloat16);
+}
+
+// All values of float16, and float32 values at and around the middle between two of them.
+TEST(ReduceKernels, Float16GoesThereAndBackAndRoundsToEven) {
+  const ReducePlan copy = plan_for(Combine::kSum, DType::kFloat16, 1, true);
+  std::vector<std::vector<std::uint16_t>> all(1);
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    all[0].push_back(static_cast<std::uint16_t>(bits));
+  }
+  std::vector<std::uint16_t> result(all[0].size());
+  std::byte* const output = reinterpret_cast<std::byte*>(result.data());
+  reduce(copy, addresses(all), {&output, 1}, 0x10000);
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const bool is_nan = (bits & 0x7fffu) > 0x7c00u;
+    ASSERT_EQ(result[bits], is_nan ? 0x7e00u : bits) << bits;
+  }
+  // Sums of a value and half, or a little more or less, of its last place.
+  std::mt19937 random(3);
+  std::vector<std::vector<c10::Half>> inputs(2);
+  for (int i = 0; i < 200000; ++i) {
+    for (auto& source : inputs) {
+      source.push_back(c10::Half(static_cast<std::uint16_t>(random()), c10::Half::from_bits()));
+    }
+  }
+  std::vector<c10::Half> sums(inputs[0].size());
+  std::byte* const sum_output = reinterpret_cast<std::byte*>(sums.data());
+  reduce(plan_for(Combine::kSum, DType::kFloat16, 2, true), addresses(inputs), {&sum_output, 1},
+         200000);
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const float sum = static_cast<float>(inputs[0][i]) + static_cast<float>(inputs[1][i]);
+    if (sum != sum) {
+      ASSERT_EQ(sums[i].x, 0x7e00u);
+    } else {
+      ASSERT_EQ(sums[i].x, c10::Half(sum).x) << sum;
+    }
+  }
+}
+
+TEST(ReduceKernels, AnAverageIsDividedOnceAtTheEnd) {
+  for (const int sources : {1, 2, 3, 4, 7}) {
+    for (const std::int64_t numel : {1, 65, 3000}) {
+      ReducePlan plan = plan_for(Combine::kSum, DType::kFloat32, sources, true);
+      plan.divisor = sources;
+      const auto inputs = random_sources<float>(sources, numel);
+      std::vector<float> first(static_cast<std::size_t>(numel)), second(first);
+      std::byte* const outputs[] = {reinterpret_cast<std::byte*>(first.data()),
+                                    reinterpret_cast<std::byte*>(second.data())};
+      reduce(plan, addresses(inputs), outputs, numel);
+      for (std::size_t i = 0; i < first.size(); ++i) {
+        ASSERT_EQ(first[i], (scalar_result<float, float>(plan, inputs, i)));
+      }
+      ASSERT_EQ(first, second);
+    }
+  }
 }
 
 TEST(ReduceKernels, Int64WrapsAround) {

@@ -26,6 +26,12 @@ INSTANTIATE_TEST_SUITE_P(WorldSizes, ShmOperations,
                                   c10::toString(std::get<1>(given.param));
                          });
 
+TEST(ShmTransport, Splits) {
+  for (const int world_size : {2, 3, 5}) {
+    run_ranks(world_size, [](int, Communicator& communicator) { check_split(communicator); });
+  }
+}
+
 TEST(ShmTransport, RunsManyOperationsInFlight) {
   for (const int world_size : {2, 3, 8}) {
     run_ranks(world_size,

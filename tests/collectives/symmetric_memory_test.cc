@@ -12,7 +12,8 @@ class SymmetricMemoryTest : public ::testing::Test {
   SymmetricMemoryTest() {
     for (int rank = 0; rank < 2; ++rank) {
       std::shared_ptr<NodeMemory> attached = NodeMemory::attach(dup(created_->fd()), 0);
-      ranks_.push_back(std::make_unique<SymmetricMemory>(std::move(attached), rank, 2));
+      ranks_.push_back(
+          std::make_unique<SymmetricMemory>(NodeGroup::everyone(std::move(attached)), rank));
     }
   }
 

@@ -32,14 +32,19 @@ TEST(CollectivesOperations, UseTheExpectedTransport) {
   EXPECT_EQ(g_transport, wanted_transport() == "auto" ? automatic : wanted_transport());
 }
 
-TEST(CollectivesOperations, GiveExactFloat32) { check_all_operations(*g_communicator, at::kFloat); }
-TEST(CollectivesOperations, GiveExactFloat64) {
-  check_all_operations(*g_communicator, at::kDouble);
+class GiveExact : public ::testing::TestWithParam<at::ScalarType> {};
+
+TEST_P(GiveExact, Results) { check_all_operations(*g_communicator, GetParam()); }
+
+INSTANTIATE_TEST_SUITE_P(CollectivesOperations, GiveExact, ::testing::ValuesIn(kReducibleDtypes),
+                         [](const auto& given) { return std::string(c10::toString(given.param)); });
+
+TEST(CollectivesOperations, MoveOtherDtypesToo) {
+  check_all_gather(*g_communicator, Memory::kOrdinary, 4097, at::kComplexDouble, false);
+  check_broadcast(*g_communicator, Memory::kOrdinary, 4097, at::kComplexDouble);
 }
-TEST(CollectivesOperations, GiveExactBFloat16) {
-  check_all_operations(*g_communicator, at::kBFloat16);
-}
-TEST(CollectivesOperations, GiveExactInt64) { check_all_operations(*g_communicator, at::kLong); }
+
+TEST(CollectivesOperations, Split) { check_split(*g_communicator); }
 TEST(CollectivesOperations, RunInFlight) { check_asynchronous(*g_communicator); }
 
 }  // namespace

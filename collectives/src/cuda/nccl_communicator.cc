@@ -5,17 +5,16 @@
 #include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <cuda_runtime_api.h>
-#include <nccl.h>
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
+#include <functional>
 #include <string>
-#include <thread>
 #include <utility>
 
+#include "cuda/nccl_connection.h"
 #include "cuda/tree_sum.h"
+#include "describe_operation.h"
 #include "muster/base/error.h"
 #include "tensor_checks.h"
 
@@ -23,252 +22,159 @@ namespace muster {
 namespace internal {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr std::chrono::microseconds kPollInterval{50};
-
-void check_cuda(cudaError_t error, const char* call) {
-  if (error == cudaSuccess) return;
-  throw InternalError(std::string("NCCL transport: ") + call +
-                      " failed: " + cudaGetErrorString(error));
-}
-
-ncclDataType_t nccl_type(OperationKind kind, at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
+ncclDataType_t nccl_type(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
       return ncclFloat32;
-    case at::kDouble:
+    case DType::kFloat64:
       return ncclFloat64;
-    case at::kBFloat16:
+    case DType::kFloat16:
+      return ncclFloat16;
+    case DType::kBFloat16:
       return ncclBfloat16;
-    case at::kLong:
+    case DType::kInt8:
+      return ncclInt8;
+    case DType::kInt32:
+      return ncclInt32;
+    case DType::kInt64:
       return ncclInt64;
-    default:
+    case DType::kUInt8:
+      return ncclUint8;
+    case DType::kInt16:
+    case DType::kBool:
       break;
   }
-  reject(kind, "float32, float64, bfloat16 or int64", c10::toString(type), "convert the tensor");
+  throw ConfigError("NCCL transport: expected a dtype that NCCL can combine, found " +
+                    std::string(dtype_name(dtype)) + "; convert the tensor to int32 or float32");
 }
 
-ncclRedOp_t nccl_op(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::kMin:
+ncclRedOp_t nccl_op(const ReducePlan& plan) {
+  switch (plan.combine) {
+    case Combine::kSum:
+      return plan.divisor == 1 ? ncclSum : ncclAvg;
+    case Combine::kMin:
       return ncclMin;
-    case ReduceOp::kMax:
+    case Combine::kMax:
       return ncclMax;
-    case ReduceOp::kSum:
+    case Combine::kProduct:
+      return ncclProd;
+    case Combine::kBitAnd:
+    case Combine::kBitOr:
       break;
   }
-  return ncclSum;
+  throw ConfigError(
+      "NCCL transport: expected a sum, average, minimum, maximum or product, found a combination "
+      "of bits (which bool asks for, too); use int32 tensors with kMin and kMax");
 }
 
-/// NCCL's handle, shared by the communicator and the operations in flight. The first failure aborts
-/// it and is kept.
-class Connection {
- public:
-  Connection(ncclUniqueId id, int rank, int world_size, const NcclOptions& options)
-      : options_(options) {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;  // so that no call of ours can hang beyond its deadline
-    const Clock::time_point deadline = Clock::now() + options.timeout;
-    complete(ncclCommInitRankConfig(&comm_, world_size, id, rank, &config), "joining", deadline);
-  }
-
-  ~Connection() {
-    if (comm_ != nullptr)
-      ncclCommAbort(comm_);  // nothing is waited for: operations hold this object
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  ncclComm_t comm() const { return comm_; }
-  const NcclOptions& options() const { return options_; }
-
-  /// Waits until a non-blocking call is done; throws and aborts otherwise.
-  void complete(ncclResult_t result, const std::string& what, Clock::time_point deadline) {
-    while (result == ncclSuccess || result == ncclInProgress) {
-      ncclResult_t state = ncclSuccess;
-      result = ncclCommGetAsyncError(comm_, &state);
-      if (result != ncclSuccess) break;
-      if (state == ncclSuccess) return;
-      result = state;
-      if (state != ncclInProgress) break;
-      if (Clock::now() > deadline) fail_with_timeout(what);
-      std::this_thread::sleep_for(kPollInterval);
-    }
-    fail(what + ": expected every rank to take part, found NCCL's error '" +
-         ncclGetErrorString(result) + "'; a rank is lost: start the job again");
-  }
-
-  /// Rethrows the first failure, if there was one.
-  void check() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (error_) std::rethrow_exception(error_);
-  }
-
-  [[noreturn]] void fail_with_timeout(const std::string& what) {
-    abort(std::make_exception_ptr(
-        Timeout(what + ": expected it to end within " + std::to_string(options_.timeout.count()) +
-                " ms, found it still running; look at the other ranks, or raise the timeout")));
-  }
-
- private:
-  [[noreturn]] void fail(const std::string& message) {
-    abort(std::make_exception_ptr(PeerLost(message)));
-  }
-
-  [[noreturn]] void abort(std::exception_ptr error) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!error_) {
-      error_ = std::move(error);
-      if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
-    }
-    std::rethrow_exception(error_);
-  }
-
-  NcclOptions options_;
-  ncclComm_t comm_ = nullptr;
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
-
-class NcclWork : public WorkState {
- public:
-  /// Records the end of the operation on `stream`, behind what was issued there. `tensors` live
-  /// until then.
-  NcclWork(std::shared_ptr<Connection> connection, std::string what, cudaStream_t stream,
-           std::vector<at::Tensor> tensors)
-      : connection_(std::move(connection)),
-        what_(std::move(what)),
-        deadline_(Clock::now() + connection_->options().timeout),
-        tensors_(std::move(tensors)) {
-    check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate");
-    check_cuda(cudaEventRecord(event_, stream), "cudaEventRecord");
-  }
-  // The tensors' memory must not be used again before the operation has ended.
-  ~NcclWork() override {
-    cudaEventSynchronize(event_);
-    cudaEventDestroy(event_);
-  }
-
-  bool done() const override { return cudaEventQuery(event_) != cudaErrorNotReady; }
-
-  void wait() override {
-    connection_->check();
-    while (true) {
-      const cudaError_t state = cudaEventQuery(event_);
-      if (state == cudaSuccess) return;
-      if (state != cudaErrorNotReady) check_cuda(state, what_.c_str());
-      connection_->complete(ncclSuccess, what_, deadline_);
-      if (Clock::now() > deadline_) connection_->fail_with_timeout(what_);
-      std::this_thread::yield();
-    }
-  }
-
- private:
-  std::shared_ptr<Connection> connection_;
-  std::string what_;
-  Clock::time_point deadline_;
-  std::vector<at::Tensor> tensors_;
-  cudaEvent_t event_ = nullptr;
-};
-
+/// Carries out Operations on CUDA memory: each is described as for any other transport, and issued
+/// on one stream.
 class NcclCommunicator : public Communicator {
  public:
   NcclCommunicator(ncclUniqueId id, int rank, int world_size, const NcclOptions& options)
       : Communicator(rank, world_size),
         device_(static_cast<c10::DeviceIndex>(options.device)),
-        connection_(std::make_shared<Connection>(id, rank, world_size, options)),
+        connection_(std::make_shared<NcclConnection>(id, rank, world_size, options)),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_)) {}
 
-  Work all_reduce(at::Tensor tensor, ReduceOp op) override {
-    constexpr OperationKind kKind = OperationKind::kAllReduce;
-    check_tensor(kKind, tensor, at::kCUDA);
-    const ncclDataType_t type = nccl_type(kKind, tensor.scalar_type());
-    return run(kKind, {tensor}, [&](ncclComm_t comm) {
-      return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), count(tensor), type, nccl_op(op),
-                           comm, stream_);
-    });
+  using Communicator::all_reduce;
+  Work all_reduce(at::Tensor output, at::Tensor input, ReduceOp op) override {
+    return run(describe_all_reduce(caller(), output, input, op), {output, input});
   }
-
+  Work reduce(at::Tensor output, at::Tensor input, int root, ReduceOp op) override {
+    return run(describe_reduce(caller(), output, input, root, op), {output, input});
+  }
   Work reduce_scatter(at::Tensor output, at::Tensor input, ReduceOp op) override {
-    constexpr OperationKind kKind = OperationKind::kReduceScatter;
-    check_pair(kKind, output, input);
-    const ncclDataType_t type = nccl_type(kKind, input.scalar_type());
-    return run(kKind, {output, input}, [&](ncclComm_t comm) {
-      return ncclReduceScatter(input.data_ptr(), output.data_ptr(), count(output), type,
-                               nccl_op(op), comm, stream_);
-    });
+    return run(describe_reduce_scatter(caller(), output, input, op), {output, input});
   }
-
   Work all_gather(at::Tensor output, at::Tensor input) override {
-    constexpr OperationKind kKind = OperationKind::kAllGather;
-    check_pair(kKind, input, output);
-    return run(kKind, {output, input}, [&](ncclComm_t comm) {
-      return ncclAllGather(input.data_ptr(), output.data_ptr(), input.nbytes(), ncclInt8, comm,
-                           stream_);
-    });
+    return run(describe_all_gather(caller(), output, input), {output, input});
   }
-
+  Work all_gather(at::Tensor output, at::Tensor input, const Counts& counts) override {
+    return run(describe_all_gather(caller(), output, input, counts), {output, input});
+  }
   Work broadcast(at::Tensor tensor, int root) override {
-    constexpr OperationKind kKind = OperationKind::kBroadcast;
-    check_tensor(kKind, tensor, at::kCUDA);
-    if (root < 0 || root >= world_size()) {
-      reject(kKind, "a root below the world size", std::to_string(root), "name a rank");
-    }
-    return run(kKind, {tensor}, [&](ncclComm_t comm) {
-      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclInt8, root,
-                           comm, stream_);
-    });
+    return run(describe_broadcast(caller(), tensor, root), {tensor});
   }
-
-  Work barrier() override {
-    const at::Tensor token = on_device({1}, at::kInt);
-    return run(OperationKind::kBarrier, {token}, [&](ncclComm_t comm) {
-      return ncclAllReduce(token.data_ptr(), token.data_ptr(), 1, ncclInt32, ncclSum, comm,
-                           stream_);
-    });
+  Work scatter(at::Tensor output, at::Tensor input, int root) override {
+    return run(describe_scatter(caller(), output, input, root), {output, input});
   }
-
-  Work canonical_all_reduce(std::vector<at::Tensor> partials, const ReductionTree& tree) override;
+  Work gather(at::Tensor output, at::Tensor input, int root) override {
+    return run(describe_gather(caller(), output, input, root), {output, input});
+  }
+  Work all_to_all(at::Tensor output, at::Tensor input) override {
+    return run(describe_all_to_all(caller(), output, input), {output, input});
+  }
+  Work all_to_all(at::Tensor output, const Counts& output_counts, at::Tensor input,
+                  const Counts& input_counts) override {
+    return run(describe_all_to_all(caller(), output, output_counts, input, input_counts),
+               {output, input});
+  }
+  Work send(at::Tensor tensor, int peer) override {
+    return run(describe_send(caller(), tensor, peer), {tensor});
+  }
+  Work recv(at::Tensor tensor, int peer) override {
+    return run(describe_receive(caller(), tensor, peer), {tensor});
+  }
+  Work barrier() override { return all_reduce(on_device(1, at::kInt), ReduceOp::kMax); }
+  Work canonical_all_reduce(std::vector<at::Tensor> partials, const ReductionTree& tree) override {
+    const Operation op = describe_canonical_all_reduce(caller(), partials, tree);
+    return run(op, std::move(partials));
+  }
+  Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
+                                const ReductionTree& tree) override {
+    const Operation op = describe_canonical_reduce_scatter(caller(), output, partials, tree);
+    partials.push_back(output);
+    return run(op, std::move(partials));
+  }
 
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
   }
+  std::unique_ptr<Communicator> split(int color, int key) override;
+  void abort(const std::string& reason) override {
+    connection_->abort(std::make_exception_ptr(PeerLost("aborted by this rank: " + reason)));
+  }
 
  private:
-  static std::size_t count(const at::Tensor& tensor) {
-    return static_cast<std::size_t>(tensor.numel());
+  Caller caller() const { return {rank(), world_size(), at::kCUDA}; }
+
+  at::Tensor on_device(std::int64_t numel, at::ScalarType dtype) const {
+    return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
   }
 
-  at::Tensor on_device(at::IntArrayRef sizes, at::ScalarType dtype) const {
-    return at::empty(sizes, at::TensorOptions(dtype).device(at::kCUDA, device_));
-  }
-
-  void check_pair(OperationKind kind, const at::Tensor& slice, const at::Tensor& whole) const {
-    check_tensor(kind, slice, at::kCUDA);
-    check_tensor(kind, whole, at::kCUDA);
-    check_same_dtype(kind, slice, whole);
-    check_slice(kind, slice, whole, rank(), world_size());
-  }
-
-  /// Issues `call` on our stream, behind what the caller's stream holds now. Returns the
-  /// operation's name.
-  template <typename Call>
-  std::string issue(OperationKind kind, const Call& call) {
+  /// Issues `op` on our stream, behind what the caller's stream holds now.
+  Work run(const Operation& op, std::vector<at::Tensor> tensors) {
     connection_->check();
-    std::string what = std::string(operation_name(kind)) + " #" + std::to_string(++sequence_);
+    const std::string what =
+        op.signature.description() + ", operation " + std::to_string(sequence_++);
     const c10::cuda::CUDAGuard guard(device_);
     follow_caller();
-    const Clock::time_point deadline = Clock::now() + connection_->options().timeout;
-    connection_->complete(call(connection_->comm()), what, deadline);
-    return what;
+    issue(op, what, tensors);
+    return Work(std::make_shared<NcclWork>(connection_, what, stream_, std::move(tensors)));
   }
 
-  template <typename Call>
-  Work run(OperationKind kind, std::vector<at::Tensor> tensors, const Call& call) {
-    std::string what = issue(kind, call);
-    return Work(
-        std::make_shared<NcclWork>(connection_, std::move(what), stream_, std::move(tensors)));
+  void issue(const Operation& op, const std::string& what, std::vector<at::Tensor>& tensors) {
+    const bool canonical = op.signature.logical_ranks > 0;
+    if (canonical) {
+      tensors.push_back(sum_in_tree_order(op, what));
+    } else if (op.flow() == Flow::kPull || op.flow() == Flow::kPeer) {
+      move(op, what);
+    } else {
+      reduce_natively(op, what);
+    }
   }
+
+  /// Waits until NCCL has taken the call.
+  void complete(ncclResult_t result, const std::string& what) {
+    const auto deadline = NcclConnection::Clock::now() + connection_->options().timeout;
+    connection_->complete(result, what, deadline);
+  }
+
+  void reduce_natively(const Operation& op, const std::string& what);
+  void move(const Operation& op, const std::string& what);
+  at::Tensor sum_in_tree_order(const Operation& op, const std::string& what);
+  void give_back(const Operation& op, const std::string& what);
 
   void follow_caller() const {
     cudaEvent_t event = nullptr;
@@ -281,89 +187,150 @@ class NcclCommunicator : public Communicator {
     check_cuda(waited, "cudaStreamWaitEvent");
   }
 
+  void copy_on_device(std::byte* to, const std::byte* from, std::int64_t bytes) const {
+    if (bytes == 0 || to == from) return;
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
+                               stream_),
+               "cudaMemcpyAsync");
+  }
+
   c10::DeviceIndex device_;
-  std::shared_ptr<Connection> connection_;
+  std::shared_ptr<NcclConnection> connection_;
   c10::cuda::CUDAStream stream_;
   std::uint64_t sequence_ = 0;
 };
 
-/// Elements [begin, end) of which rank `owner` makes the sum.
-struct OwnedSlice {
-  std::int64_t begin;
-  std::int64_t end;
-  std::int64_t numel() const { return end - begin; }
-};
-
-OwnedSlice owned_slice_of(std::int64_t numel, int owner, int world_size) {
-  const std::int64_t quotient = numel / world_size, remainder = numel % world_size;
-  const auto cut = [&](std::int64_t r) { return quotient * r + std::min(r, remainder); };
-  return {cut(owner), cut(owner + 1)};
+// NCCL's own order of summation.
+void NcclCommunicator::reduce_natively(const Operation& op, const std::string& what) {
+  const ncclDataType_t type = nccl_type(op.plan.dtype);
+  const ncclRedOp_t combine = nccl_op(op.plan);
+  const auto numel = static_cast<std::size_t>(op.signature.numel);
+  const void* const input = op.parts[0].data;
+  ncclComm_t comm = connection_->comm();
+  ncclResult_t result = ncclSuccess;
+  if (op.flow() == Flow::kReduceToAll) {
+    result = ncclAllReduce(input, op.output, numel, type, combine, comm, stream_);
+  } else if (op.flow() == Flow::kReduceToRoot) {
+    result = ncclReduce(input, op.output, numel, type, combine, op.signature.root, comm, stream_);
+  } else {
+    result = ncclReduceScatter(input, op.output, numel, type, combine, comm, stream_);
+  }
+  complete(result, what);
 }
 
-// All-to-all of subtree slices to their owners, the tree's sum at each owner, and every owner's
-// slice back to all: the same bytes as a ring.
-Work NcclCommunicator::canonical_all_reduce(std::vector<at::Tensor> partials,
-                                            const ReductionTree& tree) {
-  constexpr OperationKind kKind = OperationKind::kCanonicalAllReduce;
-  const auto subtrees = tree.subtrees_by_rank(world_size());
-  const auto& own = subtrees[static_cast<std::size_t>(rank())];
-  if (partials.size() != own.size()) {
-    reject(kKind, std::to_string(own.size()) + " partials, one for each maximal subtree",
-           std::to_string(partials.size()), "sum each subtree of this rank's run");
-  }
-  for (const at::Tensor& partial : partials) {
-    check_tensor(kKind, partial, at::kCUDA);
-    check_same_dtype(kKind, partial, partials.front());
-    if (partial.numel() != partials.front().numel()) {
-      reject(kKind, "partials of one size", std::to_string(partial.numel()), "pass equal tensors");
-    }
-  }
-  const DType dtype = check_reducible(kKind, partials.front(), /*canonical=*/true);
-  std::vector<LogicalRange> all;
-  for (const auto& of_rank : subtrees) all.insert(all.end(), of_rank.begin(), of_rank.end());
-  const auto sources = static_cast<int>(all.size());
-  if (sources > kMaxTreeSources) {
-    reject(kKind, "at most " + std::to_string(kMaxTreeSources) + " subtrees over all ranks",
-           std::to_string(sources), "choose logical ranks that are a multiple of the world size");
-  }
-  const std::int64_t numel = partials.front().numel();
-  const std::int64_t element_bytes = partials.front().element_size();
-  const ncclDataType_t type = nccl_type(kKind, partials.front().scalar_type());
-  const OwnedSlice mine = owned_slice_of(numel, rank(), world_size());
-  const at::Tensor received = on_device({sources, mine.numel()}, partials.front().scalar_type());
-  const auto bytes_at = [&](const at::Tensor& tensor, std::int64_t element) {
-    return static_cast<char*>(tensor.data_ptr()) + element * element_bytes;
+// One group of sends and receives, of bytes.
+void NcclCommunicator::move(const Operation& op, const std::string& what) {
+  ncclComm_t comm = connection_->comm();
+  const auto bytes_of = [&](std::int64_t numel) {
+    return static_cast<std::size_t>(numel * op.element_bytes());
   };
-  std::vector<at::Tensor> tensors = partials;
-  tensors.push_back(received);
+  ncclGroupStart();
+  for (const Pull& pull : op.pulls) {
+    const std::size_t bytes = bytes_of(pull.numel);
+    if (pull.from == rank()) {
+      copy_on_device(pull.to, op.parts[static_cast<std::size_t>(pull.part)].data,
+                     static_cast<std::int64_t>(bytes));
+    } else if (bytes > 0) {
+      ncclRecv(pull.to, bytes, ncclInt8, pull.from, comm, stream_);
+    }
+  }
+  for (const Push& push : op.pushes) {
+    const Part& part = op.parts[static_cast<std::size_t>(push.part)];
+    if (part.numel > 0) ncclSend(part.data, bytes_of(part.numel), ncclInt8, push.to, comm, stream_);
+  }
+  const std::size_t bytes = op.flow() == Flow::kPeer ? bytes_of(op.signature.numel) : 0;
+  if (bytes > 0 && op.signature.kind == OperationKind::kSend) {
+    ncclSend(op.parts[0].data, bytes, ncclInt8, op.peer, comm, stream_);
+  } else if (bytes > 0) {
+    ncclRecv(op.output, bytes, ncclInt8, op.peer, comm, stream_);
+  }
+  complete(ncclGroupEnd(), what);
+}
 
-  issue(kKind, [&](ncclComm_t comm) {
-    ncclGroupStart();
-    std::int64_t row = 0;
-    for (int peer = 0; peer < world_size(); ++peer) {
-      const OwnedSlice theirs = owned_slice_of(numel, peer, world_size());
-      for (const at::Tensor& partial : partials) {
-        ncclSend(bytes_at(partial, theirs.begin), static_cast<std::size_t>(theirs.numel()), type,
-                 peer, comm, stream_);
-      }
-      for (std::size_t j = 0; j < subtrees[static_cast<std::size_t>(peer)].size(); ++j) {
-        ncclRecv(bytes_at(received, row++ * mine.numel()), static_cast<std::size_t>(mine.numel()),
-                 type, peer, comm, stream_);
-      }
+// All-to-all of the sources' slices to their owners and the tree's sum at each owner; for an
+// all_reduce every owner's slice then goes back to all: the same bytes as a ring. Returns the
+// memory that must live until the end.
+at::Tensor NcclCommunicator::sum_in_tree_order(const Operation& op, const std::string& what) {
+  if (op.plan.sources > kMaxTreeSources) {
+    reject(op.signature.kind,
+           "at most " + std::to_string(kMaxTreeSources) + " subtrees over all ranks",
+           std::to_string(op.plan.sources),
+           "choose logical ranks that are a multiple of the world size");
+  }
+  const bool to_slot = op.flow() == Flow::kReduceToSlot;
+  const int own_sources = op.sources_by_rank[static_cast<std::size_t>(rank())];
+  const auto slice_of = [&](int r) {
+    return to_slot ? ElementRange{0, op.signature.numel}
+                   : owned_slice(op.signature.numel, r, world_size());
+  };
+  const auto bytes_of = [&](int r) {
+    return static_cast<std::size_t>(slice_of(r).numel() * op.element_bytes());
+  };
+  const ElementRange mine = slice_of(rank());
+  const at::Tensor received =
+      on_device(op.plan.sources * static_cast<std::int64_t>(bytes_of(rank())), at::kByte);
+  auto* row = static_cast<std::byte*>(received.data_ptr());
+  ncclComm_t comm = connection_->comm();
+  ncclGroupStart();
+  for (int peer = 0; peer < world_size(); ++peer) {
+    for (int j = 0; j < own_sources; ++j) {
+      const int part = to_slot ? j * world_size() + peer : j;
+      const std::byte* data =
+          op.parts[static_cast<std::size_t>(part)].data + slice_of(peer).begin * op.element_bytes();
+      if (bytes_of(peer) > 0) ncclSend(data, bytes_of(peer), ncclInt8, peer, comm, stream_);
     }
-    return ncclGroupEnd();
-  });
-  tree_sum(received.data_ptr(), sources, mine.numel(), mine.numel(), tree.schedule(all), dtype,
-           bytes_at(partials.front(), mine.begin), stream_);
-  return run(kKind, std::move(tensors), [&](ncclComm_t comm) {
-    ncclGroupStart();
-    for (int owner = 0; owner < world_size(); ++owner) {
-      const OwnedSlice slice = owned_slice_of(numel, owner, world_size());
-      char* at = bytes_at(partials.front(), slice.begin);
-      ncclBroadcast(at, at, static_cast<std::size_t>(slice.numel()), type, owner, comm, stream_);
+    for (int j = 0; j < op.sources_by_rank[static_cast<std::size_t>(peer)]; ++j) {
+      if (bytes_of(rank()) > 0) ncclRecv(row, bytes_of(rank()), ncclInt8, peer, comm, stream_);
+      row += bytes_of(rank());
     }
-    return ncclGroupEnd();
-  });
+  }
+  complete(ncclGroupEnd(), what);
+  tree_sum(received.data_ptr(), op.plan.sources, mine.numel(), mine.numel(), op.plan.additions,
+           op.plan.dtype, op.output + mine.begin * op.element_bytes(), stream_);
+  if (!to_slot) give_back(op, what);
+  return received;
+}
+
+void NcclCommunicator::give_back(const Operation& op, const std::string& what) {
+  ncclComm_t comm = connection_->comm();
+  ncclGroupStart();
+  for (int owner = 0; owner < world_size(); ++owner) {
+    const ElementRange slice = owned_slice(op.signature.numel, owner, world_size());
+    std::byte* at = op.output + slice.begin * op.element_bytes();
+    const auto bytes = static_cast<std::size_t>(slice.numel() * op.element_bytes());
+    if (bytes > 0) ncclBroadcast(at, at, bytes, ncclInt8, owner, comm, stream_);
+  }
+  complete(ncclGroupEnd(), what);
+}
+
+// Through host memory, since a split is rare: colors and keys are gathered on the device, and the
+// lowest rank of each part hands NCCL's id to the others.
+std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) {
+  const at::Tensor wish = at::zeros({2 + static_cast<std::int64_t>(sizeof(ncclUniqueId))},
+                                    at::TensorOptions(at::kLong));
+  auto* own = wish.mutable_data_ptr<std::int64_t>();
+  own[0] = color;
+  own[1] = key;
+  ncclUniqueId id{};
+  if (ncclGetUniqueId(&id) != ncclSuccess) {
+    throw InternalError("NCCL transport: ncclGetUniqueId failed: " +
+                        std::string(ncclGetLastError(nullptr)));
+  }
+  std::memcpy(own + 2, &id, sizeof(id));
+  const at::Tensor gathered = on_device(wish.numel() * world_size(), at::kLong);
+  all_gather(gathered, wish.to(gathered.device())).wait();
+  const at::Tensor wishes = gathered.cpu();
+  const auto of = [&](int r) { return wishes.const_data_ptr<std::int64_t>() + r * wish.numel(); };
+  std::vector<int> part;
+  for (int r = 0; r < world_size(); ++r) {
+    if (color >= 0 && of(r)[0] == color) part.push_back(r);
+  }
+  if (part.empty()) return nullptr;
+  std::stable_sort(part.begin(), part.end(), [&](int a, int b) { return of(a)[1] < of(b)[1]; });
+  std::memcpy(&id, of(part[0]) + 2, sizeof(id));
+  const auto place = std::find(part.begin(), part.end(), rank());
+  return std::make_unique<NcclCommunicator>(id, static_cast<int>(place - part.begin()),
+                                            static_cast<int>(part.size()), connection_->options());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "mpi/mpi_transport.h"
 #include "muster/base/check.h"
@@ -70,7 +71,11 @@ class StartedMpi : public MpiRuntime {
   }
 
   std::unique_ptr<Transport> make_transport() override {
-    return std::make_unique<MpiTransport>(MPI_COMM_WORLD);
+    MpiLink link{MPI_COMM_NULL, std::make_shared<std::mutex>()};
+    if (MPI_Comm_dup(MPI_COMM_WORLD, &link.comm) != MPI_SUCCESS) {
+      throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
+    }
+    return std::make_unique<MpiTransport>(std::move(link));
   }
 
   void finalize() override {

@@ -17,7 +17,6 @@
 namespace muster::internal {
 namespace {
 
-constexpr int kTag = 1;
 // MPI counts in int.
 constexpr std::int64_t kMaxMessageBytes = std::int64_t{1} << 30;
 constexpr int kRoundsBeforeNap = 2000;
@@ -71,25 +70,31 @@ std::string error_text(int error) {
 
 }  // namespace
 
-void MpiTransfers::send(int to, const std::byte* data, std::int64_t bytes) {
+void MpiTransfers::send(int to, const std::byte* data, std::int64_t bytes, MpiTag tag) {
+  const std::lock_guard<std::mutex> lock(*link_.calls);
   for (std::int64_t begin = 0; begin < bytes; begin += kMaxMessageBytes) {
     const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes - begin));
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Isend(data + begin, count, MPI_BYTE, to, kTag, comm_, &request), to);
+    check(MPI_Isend(data + begin, count, MPI_BYTE, to, static_cast<int>(tag), link_.comm, &request),
+          to);
     pending_.push_back({to, request});
   }
 }
 
-void MpiTransfers::receive(int from, std::byte* data, std::int64_t bytes) {
+void MpiTransfers::receive(int from, std::byte* data, std::int64_t bytes, MpiTag tag) {
+  const std::lock_guard<std::mutex> lock(*link_.calls);
   for (std::int64_t begin = 0; begin < bytes; begin += kMaxMessageBytes) {
     const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes - begin));
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Irecv(data + begin, count, MPI_BYTE, from, kTag, comm_, &request), from);
+    check(
+        MPI_Irecv(data + begin, count, MPI_BYTE, from, static_cast<int>(tag), link_.comm, &request),
+        from);
     pending_.push_back({from, request});
   }
 }
 
 bool MpiTransfers::test_all() {
+  const std::lock_guard<std::mutex> lock(*link_.calls);
   for (Pending& transfer : pending_) {
     int done = 0;
     check(MPI_Test(&transfer.request, &done, MPI_STATUS_IGNORE), transfer.peer);
@@ -103,7 +108,7 @@ void MpiTransfers::finish() {
   for (int round = 0; !test_all(); ++round) {
     if (round < kRoundsBeforeNap) continue;
     run_.check_wanted();
-    if (run_.overdue()) throw_timeout();
+    check_in_time();
     std::this_thread::sleep_for(kNap);
   }
 }
@@ -116,7 +121,7 @@ void MpiTransfers::check(int error, int peer) {
     throw InternalError(run_.description() + ": MPI failed towards rank " + std::to_string(peer) +
                         ": " + error_text(error) + "; see mpirun's output");
   }
-  std::string dead = dead_ranks(comm_);
+  std::string dead = dead_ranks(link_.comm);
   if (dead.empty() && !means_revoked(error_class)) dead = "rank " + std::to_string(peer);
   throw PeerLost(
       run_.description() + ": " +
@@ -124,7 +129,8 @@ void MpiTransfers::check(int error, int peer) {
       kRestartAdvice);
 }
 
-void MpiTransfers::throw_timeout() {
+void MpiTransfers::check_in_time() {
+  if (!run_.overdue()) return;
   std::vector<int> absent;
   for (const Pending& transfer : pending_) absent.push_back(transfer.peer);
   std::sort(absent.begin(), absent.end());

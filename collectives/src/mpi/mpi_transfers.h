@@ -6,27 +6,44 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <vector>
 
 #include "transport.h"
 
 namespace muster::internal {
 
-/// A set of sends and receives that are finished together. Messages between two ranks match in the
-/// order in which they were posted. Completion is tested request by request with a deadline: a
-/// blocking wait would have none, and MPI_Waitall and MPI_Testall abort or spin on large requests
-/// of a dead rank in Open MPI 5.
+/// An MPI communicator, and the lock under which this process calls MPI: several of our
+/// communicators may be in flight, and MPI is started for one caller at a time.
+struct MpiLink {
+  MPI_Comm comm = MPI_COMM_NULL;
+  std::shared_ptr<std::mutex> calls;
+};
+
+/// What messages are for. Those of one purpose between two ranks match in the order of posting.
+enum class MpiTag : int { kCollective = 1, kPeerData = 2, kPeerReply = 3 };
+
+/// A set of sends and receives that are finished together. Completion is tested request by request
+/// with a deadline: a blocking wait would have none, and MPI_Waitall and MPI_Testall abort or spin
+/// on large requests of a dead rank in Open MPI 5.
 class MpiTransfers {
  public:
-  MpiTransfers(MPI_Comm comm, const OperationRun& run) : comm_(comm), run_(run) {}
+  MpiTransfers(const MpiLink& link, const OperationRun& run) : link_(link), run_(run) {}
 
-  /// The memory must stay valid until finish() returns or, when it throws, for ever.
-  void send(int to, const std::byte* data, std::int64_t bytes);
-  void receive(int from, std::byte* data, std::int64_t bytes);
+  /// The memory must stay valid until all are done or, after an error, for ever.
+  void send(int to, const std::byte* data, std::int64_t bytes, MpiTag tag = MpiTag::kCollective);
+  void receive(int from, std::byte* data, std::int64_t bytes, MpiTag tag = MpiTag::kCollective);
 
   /// Blocks until all are done. Throws PeerLost naming the rank, or Timeout naming those not heard
   /// of.
   void finish();
+
+  /// True when all are done. Throws PeerLost.
+  bool test_all();
+
+  /// Throws Timeout when the operation is late.
+  void check_in_time();
 
  private:
   struct Pending {
@@ -34,11 +51,9 @@ class MpiTransfers {
     MPI_Request request;
   };
 
-  bool test_all();
   void check(int error, int peer);
-  [[noreturn]] void throw_timeout();
 
-  MPI_Comm comm_;
+  const MpiLink& link_;
   const OperationRun& run_;
   std::vector<Pending> pending_;
 };

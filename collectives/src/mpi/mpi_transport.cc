@@ -8,8 +8,9 @@
 #endif
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
+#include "mpi/mpi_peer_transfer.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -26,14 +27,13 @@ std::int64_t range_numel(const Operation& op) {
 
 }  // namespace
 
-MpiTransport::MpiTransport(MPI_Comm comm) {
-  if (MPI_Comm_dup(comm, &comm_) != MPI_SUCCESS) {
-    throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
-  }
-  MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
-  MPI_Comm_rank(comm_, &rank_);
-  MPI_Comm_size(comm_, &world_size_);
-  signatures_.resize(static_cast<std::size_t>(world_size_));
+MpiTransport::MpiTransport(MpiLink link) : link_(std::move(link)) {
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  MPI_Comm_set_errhandler(link_.comm, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(link_.comm, &rank_);
+  MPI_Comm_size(link_.comm, &world_size_);
+  greetings_.resize(static_cast<std::size_t>(world_size_));
+  own_greetings_.resize(static_cast<std::size_t>(world_size_));
 }
 
 std::shared_ptr<std::byte> MpiTransport::allocate_symmetric(std::int64_t bytes) {
@@ -43,46 +43,76 @@ std::shared_ptr<std::byte> MpiTransport::allocate_symmetric(std::int64_t bytes) 
 // Ranks that wait for this one, and not for the one that is lost, would wait for ever.
 void MpiTransport::give_up() noexcept {
 #if defined(MPIX_ERR_REVOKED)
-  MPIX_Comm_revoke(comm_);
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  MPIX_Comm_revoke(link_.comm);
 #endif
 }
 
+// MPI's own call has no deadline, so it comes after the greetings: then every rank is there.
+std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
+                                               const std::vector<std::vector<int>>& parts,
+                                               int own) {
+  exchange_greetings(run);
+  int key = 0;
+  if (own >= 0) {
+    const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
+    key = static_cast<int>(std::find(part.begin(), part.end(), rank_) - part.begin());
+  }
+  MpiLink link{MPI_COMM_NULL, link_.calls};
+  int error = MPI_SUCCESS;
+  {
+    const std::lock_guard<std::mutex> lock(*link_.calls);
+    error = MPI_Comm_split(link_.comm, own < 0 ? MPI_UNDEFINED : own, key, &link.comm);
+  }
+  if (error != MPI_SUCCESS) {
+    throw PeerLost(run.description() + ": another rank was lost meanwhile; " + kRestartAdvice);
+  }
+  if (own < 0) return nullptr;
+  return std::make_unique<MpiTransport>(std::move(link));
+}
+
 void MpiTransport::run(const OperationRun& run) {
-  exchange_signatures(run);
-  const Operation& op = run.operation();
-  if (op.signature.numel == 0) return;
-  switch (op.signature.kind) {
-    case OperationKind::kAllReduce:
-    case OperationKind::kCanonicalAllReduce:
-      return reduce_for_all(run);
-    case OperationKind::kReduceScatter:
+  exchange_greetings(run);
+  switch (run.operation().flow()) {
+    case Flow::kReduceToAll:
+    case Flow::kReduceToRoot:
+      return reduce_for_others(run);
+    case Flow::kReduceToSlot:
       return reduce_for_self(run);
-    case OperationKind::kAllGather:
-      return all_gather(run);
-    case OperationKind::kBroadcast:
-      return broadcast(run);
-    case OperationKind::kBarrier:
-    case OperationKind::kLeave:
+    case Flow::kPull:
+      return pull(run);
+    case Flow::kNothing:
+    case Flow::kPeer:
       return;
   }
 }
 
-void MpiTransport::exchange_signatures(const OperationRun& run) {
-  signatures_[static_cast<std::size_t>(rank_)] = run.operation().signature;
-  MpiTransfers transfers(comm_, run);
+void MpiTransport::exchange_greetings(const OperationRun& run) {
+  const Operation& op = run.operation();
+  MpiTransfers transfers(link_, run);
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_) continue;
-    Signature& theirs = signatures_[static_cast<std::size_t>(r)];
-    transfers.receive(r, reinterpret_cast<std::byte*>(&theirs), sizeof(Signature));
-    transfers.send(
-        r, reinterpret_cast<const std::byte*>(&signatures_[static_cast<std::size_t>(rank_)]),
-        sizeof(Signature));
+    const auto peer = static_cast<std::size_t>(r);
+    const bool has_part = peer < op.parts.size();
+    own_greetings_[peer] = {op.signature, has_part ? op.parts[peer].numel : 0};
+    transfers.receive(r, reinterpret_cast<std::byte*>(&greetings_[peer]), sizeof(Greeting));
+    transfers.send(r, reinterpret_cast<const std::byte*>(&own_greetings_[peer]), sizeof(Greeting));
   }
   transfers.finish();
   for (int r = 0; r < world_size_; ++r) {
-    check_same_operation(run, run.operation().signature, rank_,
-                         signatures_[static_cast<std::size_t>(r)], r);
+    if (r == rank_) continue;
+    const Greeting& theirs = greetings_[static_cast<std::size_t>(r)];
+    check_same_operation(run, op.signature, rank_, theirs.signature, r);
   }
+  if (op.largest_part >= 0) return;
+  for (const Pull& pull : op.pulls) {
+    if (pull.from == rank_) continue;
+    check_same_count(run, pull, rank_, greetings_[static_cast<std::size_t>(pull.from)].count);
+  }
+}
+
+bool MpiTransport::gets_result(const Operation& op, int rank) const {
+  return op.flow() == Flow::kReduceToAll || rank == op.signature.root;
 }
 
 std::vector<const std::byte*> MpiTransport::receive_sources(const Operation& op,
@@ -91,8 +121,8 @@ std::vector<const std::byte*> MpiTransport::receive_sources(const Operation& op,
                                                             MpiTransfers& transfers) {
   scratch_.resize(std::max(scratch_.size(), static_cast<std::size_t>(bytes * op.plan.sources)));
   std::byte* free = scratch_.data();
-  return plan_sources(op, rank_, [&](int r, int j) -> const std::byte* {
-    if (r == rank_) return op.parts[static_cast<std::size_t>(j)] + own_offset_bytes;
+  return plan_sources(op, rank_, [&](int r, int p) -> const std::byte* {
+    if (r == rank_) return op.parts[static_cast<std::size_t>(p)].data + own_offset_bytes;
     std::byte* const slot = free;
     free += bytes;
     transfers.receive(r, slot, bytes);
@@ -100,9 +130,10 @@ std::vector<const std::byte*> MpiTransport::receive_sources(const Operation& op,
   });
 }
 
-void MpiTransport::reduce_for_all(const OperationRun& run) {
+// The owner of a slice need not get the result: then it makes it beside its sources.
+void MpiTransport::reduce_for_others(const OperationRun& run) {
   const Operation& op = run.operation();
-  const std::int64_t element_bytes = op.signature.element_bytes;
+  const std::int64_t element_bytes = op.element_bytes();
   const std::int64_t step = range_numel(op) * world_size_;
   for (std::int64_t begin = 0; begin < op.signature.numel; begin += step) {
     const std::int64_t numel = std::min(step, op.signature.numel - begin);
@@ -112,20 +143,21 @@ void MpiTransport::reduce_for_all(const OperationRun& run) {
     const auto bytes_of = [&](int r) {
       return owned_slice(numel, r, world_size_).numel() * element_bytes;
     };
-    std::byte* const own = op.output + offset_of(rank_);
-    MpiTransfers scatter(comm_, run);
+    MpiTransfers scatter(link_, run);
     const auto sources = receive_sources(op, offset_of(rank_), bytes_of(rank_), scatter);
     for (int r = 0; r < world_size_; ++r) {
       if (r == rank_) continue;
-      for (const std::byte* part : op.parts) scatter.send(r, part + offset_of(r), bytes_of(r));
+      for (const Part& part : op.parts) scatter.send(r, part.data + offset_of(r), bytes_of(r));
     }
     scatter.finish();
+    result_.resize(std::max(result_.size(), static_cast<std::size_t>(bytes_of(rank_))));
+    std::byte* const own = op.output == nullptr ? result_.data() : op.output + offset_of(rank_);
     reduce(op.plan, sources, {&own, 1}, bytes_of(rank_) / element_bytes);
-    MpiTransfers gather(comm_, run);
+    MpiTransfers gather(link_, run);
     for (int r = 0; r < world_size_; ++r) {
       if (r == rank_) continue;
-      gather.receive(r, op.output + offset_of(r), bytes_of(r));
-      gather.send(r, own, bytes_of(rank_));
+      if (op.output != nullptr) gather.receive(r, op.output + offset_of(r), bytes_of(r));
+      if (gets_result(op, r)) gather.send(r, own, bytes_of(rank_));
     }
     gather.finish();
   }
@@ -133,16 +165,16 @@ void MpiTransport::reduce_for_all(const OperationRun& run) {
 
 void MpiTransport::reduce_for_self(const OperationRun& run) {
   const Operation& op = run.operation();
-  const std::int64_t element_bytes = op.signature.element_bytes;
+  const std::int64_t element_bytes = op.element_bytes();
   const std::int64_t step = range_numel(op);
   for (std::int64_t begin = 0; begin < op.signature.numel; begin += step) {
     const std::int64_t numel = std::min(step, op.signature.numel - begin);
     const std::int64_t offset = begin * element_bytes;
-    MpiTransfers scatter(comm_, run);
+    MpiTransfers scatter(link_, run);
     const auto sources = receive_sources(op, offset, numel * element_bytes, scatter);
-    for (int r = 0; r < world_size_; ++r) {
-      if (r == rank_) continue;
-      scatter.send(r, op.parts[static_cast<std::size_t>(r)] + offset, numel * element_bytes);
+    for (std::size_t p = 0; p < op.parts.size(); ++p) {
+      const int to = static_cast<int>(p) % world_size_;
+      if (to != rank_) scatter.send(to, op.parts[p].data + offset, numel * element_bytes);
     }
     scatter.finish();
     std::byte* const output = op.output + offset;
@@ -150,30 +182,26 @@ void MpiTransport::reduce_for_self(const OperationRun& run) {
   }
 }
 
-void MpiTransport::all_gather(const OperationRun& run) {
+void MpiTransport::pull(const OperationRun& run) {
   const Operation& op = run.operation();
-  MpiTransfers transfers(comm_, run);
-  for (int r = 0; r < world_size_; ++r) {
-    if (r == rank_) continue;
-    transfers.receive(r, op.output + r * op.part_bytes(), op.part_bytes());
-    transfers.send(r, op.parts[0], op.part_bytes());
+  MpiTransfers transfers(link_, run);
+  for (const Pull& pull : op.pulls) {
+    const std::int64_t bytes = pull.numel * op.element_bytes();
+    if (pull.from == rank_) {
+      copy_bytes(pull.to, op.parts[static_cast<std::size_t>(pull.part)].data, bytes);
+    } else {
+      transfers.receive(pull.from, pull.to, bytes);
+    }
   }
-  std::byte* const own = op.output + rank_ * op.part_bytes();
-  if (own != op.parts[0]) std::memcpy(own, op.parts[0], static_cast<std::size_t>(op.part_bytes()));
+  for (const Push& push : op.pushes) {
+    const Part& part = op.parts[static_cast<std::size_t>(push.part)];
+    transfers.send(push.to, part.data, part.numel * op.element_bytes());
+  }
   transfers.finish();
 }
 
-void MpiTransport::broadcast(const OperationRun& run) {
-  const Operation& op = run.operation();
-  MpiTransfers transfers(comm_, run);
-  if (rank_ != op.signature.root) {
-    transfers.receive(op.signature.root, op.output, op.part_bytes());
-  } else {
-    for (int r = 0; r < world_size_; ++r) {
-      if (r != rank_) transfers.send(r, op.parts[0], op.part_bytes());
-    }
-  }
-  transfers.finish();
+std::unique_ptr<Transfer> MpiTransport::start_transfer(const OperationRun& run) {
+  return std::make_unique<MpiPeerTransfer>(link_, run, rank_);
 }
 
 }  // namespace muster::internal

@@ -2,8 +2,7 @@
 #ifndef MUSTER_COLLECTIVES_SRC_MPI_MPI_TRANSPORT_H_
 #define MUSTER_COLLECTIVES_SRC_MPI_MPI_TRANSPORT_H_
 
-#include <mpi.h>
-
+#include <memory>
 #include <vector>
 
 #include "mpi/mpi_transfers.h"
@@ -16,33 +15,44 @@ namespace muster::internal {
 /// begins with an exchange of signatures.
 class MpiTransport : public Transport {
  public:
-  /// Collective. Duplicates `comm`.
-  explicit MpiTransport(MPI_Comm comm);
-  // The duplicate is left to MPI_Finalize: freeing it is collective, and others may be dead.
+  /// `link.comm` belongs to this transport alone. It is left to MPI_Finalize: freeing it is
+  /// collective, and others may be dead.
+  explicit MpiTransport(MpiLink link);
   ~MpiTransport() override = default;
 
   void run(const OperationRun& run) override;
+  std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override;
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  std::unique_ptr<Transport> split(const OperationRun& run,
+                                   const std::vector<std::vector<int>>& parts, int own) override;
 
  private:
-  void exchange_signatures(const OperationRun& run);
-  void reduce_for_all(const OperationRun& run);
+  /// How an operation begins between two ranks.
+  struct Greeting {
+    Signature signature;
+    std::int64_t count = 0;  ///< Of the part for the other, where counts are not agreed on.
+  };
+
+  void exchange_greetings(const OperationRun& run);
+  void reduce_for_others(const OperationRun& run);
   void reduce_for_self(const OperationRun& run);
-  void all_gather(const OperationRun& run);
-  void broadcast(const OperationRun& run);
+  void pull(const OperationRun& run);
+  bool gets_result(const Operation& op, int rank) const;
 
   // Receives ranges of `bytes` of all parts of other ranks for this rank into scratch_, and gives
   // what combines them.
   std::vector<const std::byte*> receive_sources(const Operation& op, std::int64_t own_offset_bytes,
                                                 std::int64_t bytes, MpiTransfers& transfers);
 
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  const MpiLink link_;
   int rank_ = 0;
   int world_size_ = 1;
-  std::vector<Signature> signatures_;
+  std::vector<Greeting> greetings_;      // theirs
+  std::vector<Greeting> own_greetings_;  // to each
   std::vector<std::byte>
-      scratch_;  // a member: messages in flight may write to it even after an error
+      scratch_;  // members: messages in flight may touch them even after an error
+  std::vector<std::byte> result_;
 };
 
 }  // namespace muster::internal

@@ -13,6 +13,7 @@
 namespace muster {
 
 inline constexpr int kMaxLocalRanks = 256;
+inline constexpr int kMaxNamedBlocks = 64;
 
 enum class RankState : std::uint32_t {
   kAbsent = 0,  ///< Not attached yet.
@@ -39,6 +40,10 @@ struct NodeControl {
   /// Futex word. Differs from the generation the ranks were started with once the launcher saw a
   /// death.
   std::atomic<std::uint32_t> generation;
+  /// Where the part of the symmetric region begins that nobody has reserved.
+  std::atomic<std::uint64_t> unreserved_offset;
+  /// Of the blocks that processes find by number; 0 while nobody has asked for one.
+  std::atomic<std::uint64_t> named_blocks[kMaxNamedBlocks];
   RankSlot slots[kMaxLocalRanks];
 };
 
@@ -69,6 +74,14 @@ class NodeMemory {
   /// Maps `bytes` at `offset_bytes` (page-aligned, within the capacity), shared, zero at first
   /// touch. Unmapped by the destructor. Throws InternalError.
   std::byte* map(std::uint64_t offset_bytes, std::uint64_t bytes);
+
+  /// Reserves `bytes` of the symmetric region and returns their offset, a multiple of 64 KiB. Any
+  /// process and thread. Throws ConfigError when the region is full.
+  std::uint64_t reserve(std::uint64_t bytes);
+
+  /// The offset of block `number`, which whoever asks first reserves with `bytes`; all ask for the
+  /// same. For what ranks must find before they can talk. Throws as reserve() does.
+  std::uint64_t named_block(int number, std::uint64_t bytes);
 
   /// Takes this rank's `alive` mutex and sets kAlive. From a thread that lives as long as the
   /// process: main. Throws InternalError when another process has or had the rank in this

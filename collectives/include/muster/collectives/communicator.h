@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "muster/collectives/reduction_tree.h"
@@ -12,17 +14,23 @@
 
 namespace muster {
 
-/// How elements combine, in rank order. A NaN stays a NaN in all three.
-enum class ReduceOp { kSum, kMin, kMax };
+/// How elements combine, in the order of ReductionTree over the ranks, whatever carries them.
+/// kSum, kProduct: integers wrap around. kAvg: the sum divided by the number of ranks;
+/// floating-point dtypes only. kMin, kMax: a NaN stays a NaN. kBitAnd, kBitOr: integer dtypes and
+/// bool. In bool kSum and kMax mean "or", kProduct and kMin mean "and". float16 and bfloat16 are
+/// combined in float32 and rounded once.
+enum class ReduceOp { kSum, kAvg, kMin, kMax, kProduct, kBitAnd, kBitOr };
 
-/// All ranks of a world. Operations are collective: every rank makes the same calls in the same
-/// order, from one thread. They return at once, run in issue order, and their results are valid
-/// after Work::wait(). Until then their tensors belong to the operation. Several may be in flight.
+/// Ranks that communicate: those of a world, or of a part of it (split()). Operations are
+/// collective: every rank makes the same calls in the same order, from one thread; only send() and
+/// recv() concern two ranks. Operations return at once, run in issue order, and their results are
+/// valid after Work::wait(). Until then their tensors belong to the operation. Several may be in
+/// flight, also on several communicators.
 ///
-/// Tensors are contiguous and in CPU memory. Reductions take float32, float64, bfloat16 (summed in
-/// float32 and rounded once) and int64; all_gather and broadcast take any dtype. A call that breaks
-/// these rules throws ConfigError naming the operation, before anything is communicated. A tensor
-/// may be empty.
+/// Tensors are contiguous and in CPU memory; they may be empty. Reductions take float32, float64,
+/// float16, bfloat16, int8, int16, int32, int64, uint8 and bool; operations that only move data
+/// take any dtype. A call that breaks these rules throws ConfigError naming the operation, before
+/// anything is communicated: nothing is copied or converted behind the caller's back.
 ///
 /// After a PeerLost, Timeout or Mismatch the communicator stays failed: every later operation's
 /// wait() throws the same error. The destructor abandons operations nobody waited for; other ranks
@@ -36,8 +44,18 @@ class Communicator {
   int rank() const { return rank_; }
   int world_size() const { return world_size_; }
 
-  /// Collective. Combines `tensor` over all ranks, in place; equal bits on every rank.
-  virtual Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::kSum) = 0;
+  /// Collective. `output` becomes the combination of all ranks' `input`, with equal bits on every
+  /// rank. Both have the same numel; they are one tensor, or do not overlap.
+  virtual Work all_reduce(at::Tensor output, at::Tensor input, ReduceOp op) = 0;
+  /// Collective. The same in place.
+  Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::kSum) {
+    return all_reduce(tensor, tensor, op);
+  }
+
+  /// Collective. Like all_reduce(), for `root` alone; the others' `output` is not looked at and may
+  /// be undefined.
+  virtual Work reduce(at::Tensor output, at::Tensor input, int root,
+                      ReduceOp op = ReduceOp::kSum) = 0;
 
   /// Collective. `output` becomes this rank's slice of the combined `input`: elements [rank * n,
   /// (rank + 1) * n), where n = output.numel() and input.numel() = world_size * n. `output` may be
@@ -46,12 +64,43 @@ class Communicator {
                               ReduceOp op = ReduceOp::kSum) = 0;
 
   /// Collective. Elements [r * n, (r + 1) * n) of `output` become rank r's `input`, where n =
-  /// input.numel() and output.numel() = world_size * n. Any dtype. `input` may be this rank's own
-  /// slice of `output`, else they must not overlap.
+  /// input.numel() and output.numel() = world_size * n. `input` may be this rank's own slice of
+  /// `output`, else they must not overlap.
   virtual Work all_gather(at::Tensor output, at::Tensor input) = 0;
+  /// Collective. The same where rank r contributes counts[r] elements: `counts` is equal on all
+  /// ranks, input.numel() = counts[rank], output.numel() their sum.
+  virtual Work all_gather(at::Tensor output, at::Tensor input,
+                          const std::vector<std::int64_t>& counts) = 0;
 
-  /// Collective. `tensor` becomes `root`'s. Any dtype.
+  /// Collective. `tensor` becomes `root`'s.
   virtual Work broadcast(at::Tensor tensor, int root) = 0;
+
+  /// Collective. `output` becomes elements [rank * n, (rank + 1) * n) of `root`'s `input`, where n
+  /// = output.numel() on every rank. `input` is looked at on `root` alone, where `output` may be
+  /// this rank's own slice of it.
+  virtual Work scatter(at::Tensor output, at::Tensor input, int root) = 0;
+
+  /// Collective. On `root` elements [r * n, (r + 1) * n) of `output` become rank r's `input`, where
+  /// n = input.numel() on every rank. `output` is looked at on `root` alone, where `input` may be
+  /// this rank's own slice of it.
+  virtual Work gather(at::Tensor output, at::Tensor input, int root) = 0;
+
+  /// Collective. Slice r of `output` becomes slice `rank` of rank r's `input`; both are cut into
+  /// world_size equal slices, and do not overlap.
+  virtual Work all_to_all(at::Tensor output, at::Tensor input) = 0;
+  /// Collective. The same with slices of input_counts[r] elements for rank r, and output_counts[r]
+  /// from it. Where one rank gives another count than the other expects, both get Mismatch.
+  virtual Work all_to_all(at::Tensor output, const std::vector<std::int64_t>& output_counts,
+                          at::Tensor input, const std::vector<std::int64_t>& input_counts) = 0;
+
+  /// Sends `tensor` to `peer`, another rank, which must recv() one of this dtype and numel: else
+  /// both get Mismatch. Ends once `peer` has taken it. Transfers from one rank to another arrive in
+  /// the order of their issue; those to and from different peers, and in both directions, may be in
+  /// flight together: issue both sends and receives before waiting for any. A collective behind
+  /// them begins when all of them have ended.
+  virtual Work send(at::Tensor tensor, int peer) = 0;
+  /// The other side: `tensor` becomes `peer`'s.
+  virtual Work recv(at::Tensor tensor, int peer) = 0;
 
   /// Collective. Ends once every rank has begun it and all earlier operations have ended.
   virtual Work barrier() = 0;
@@ -62,15 +111,31 @@ class Communicator {
   /// same bits at every world size (but the payload of a NaN may differ at world size 1, where the
   /// call has nothing to do). The other partials are unchanged. float32, float64, int64; all
   /// partials of one dtype and numel. Other dtypes throw ConfigError: a partial rounded to them
-  /// would depend on the world size.
+  /// would depend on the world size, so low-precision gradients are accumulated in float32.
   virtual Work canonical_all_reduce(std::vector<at::Tensor> partials,
                                     const ReductionTree& tree) = 0;
+
+  /// Collective. The same sum, of which each rank gets a slice: elements [rank * n, (rank + 1) * n)
+  /// in `output`, where n = output.numel() and every partial has world_size * n. `output` may be
+  /// that slice of partials[0], else it overlaps none. The partials are otherwise unchanged.
+  virtual Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
+                                        const ReductionTree& tree) = 0;
 
   /// Collective: all ranks allocate the same sizes in the same order (no communication, returns at
   /// once). A zeroed 1-D tensor in memory that every rank of the node maps, where the transport has
   /// such; in ordinary memory otherwise. Operations on contiguous slices of such tensors need no
   /// staging copy. Its memory is given back when both the communicator and the tensors are gone.
   virtual at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) = 0;
+
+  /// Collective. Blocks. Ranks that give the same `color` form a communicator of their own, ordered
+  /// by (`key`, rank here); those with a negative color get nullptr. It lives on its own: neither
+  /// its failure nor its end touches this one, but this one must outlive it. Throws what wait()
+  /// throws.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  /// Ends every operation in flight on this rank, and all later ones, with PeerLost naming
+  /// `reason`; the other ranks get PeerLost as soon as they need this one. Any thread.
+  virtual void abort(const std::string& reason) = 0;
 
  protected:
   Communicator(int rank, int world_size) : rank_(rank), world_size_(world_size) {}

@@ -21,10 +21,12 @@ struct NcclOptions {
 ///
 /// An operation waits for what the caller's current CUDA stream holds when it is issued, and runs
 /// on a stream of its own. Work::wait() blocks the calling thread until the result is in the
-/// tensor, so any stream may use it then. all_reduce and reduce_scatter sum in NCCL's own order
-/// (kMin and kMax may drop a NaN); canonical_all_reduce sums in tree order, the same bits as on the
-/// CPU. After a PeerLost or Timeout NCCL is aborted and the communicator stays failed. Throws
-/// ConfigError when the device is not there, Timeout when a rank does not come.
+/// tensor, so any stream may use it then. The canonical forms sum in tree order, the same bits as
+/// on the CPU; all_reduce, reduce and reduce_scatter combine in NCCL's own order and in the
+/// tensor's own precision (kMin and kMax may drop a NaN), and throw ConfigError for int16, bool and
+/// bits. Calls that do not fit each other end as Timeout: NCCL cannot tell. After a PeerLost or
+/// Timeout NCCL is aborted and the communicator stays failed. Throws ConfigError when the device is
+/// not there, Timeout when a rank does not come.
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& bootstrap,
                                                      const NcclOptions& options);
 

@@ -2,6 +2,7 @@
 #ifndef MUSTER_COLLECTIVES_WORK_H_
 #define MUSTER_COLLECTIVES_WORK_H_
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -15,6 +16,7 @@ class WorkState {
   virtual ~WorkState() = default;
   virtual bool done() const = 0;
   virtual void wait() = 0;
+  virtual bool wait_for(std::chrono::milliseconds timeout) = 0;
 };
 
 }  // namespace internal
@@ -32,6 +34,10 @@ class Work {
   /// the caller's thread. Throws PeerLost when another rank died or left, Timeout when the deadline
   /// passed, Mismatch when ranks called different operations; again at each call. Any thread.
   void wait() { state_->wait(); }
+
+  /// The same for at most `timeout`: false when the operation is still running then, which does not
+  /// harm it. Any thread.
+  bool wait_for(std::chrono::milliseconds timeout) { return state_->wait_for(timeout); }
 
  private:
   std::shared_ptr<internal::WorkState> state_;
