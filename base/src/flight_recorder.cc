@@ -168,6 +168,11 @@ FlightEntry FlightLane::queued(std::uint64_t sequence, const FlightCall& call) c
   return FlightEntry(record);
 }
 
+FlightLane FlightLane::of_part(std::string_view name, int rank, int size) const {
+  if (recorder_ == nullptr) return {};
+  return recorder_->add_communicator(name, rank, size);
+}
+
 // The file appears under its name only once its header is whole, and never under a process that
 // still maps an older one.
 std::shared_ptr<FlightRecorder> FlightRecorder::create(const RankEnv& env) {

@@ -91,8 +91,8 @@ Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
                " elements",
            std::to_string(input.numel()), "correct the counts");
   }
-  const std::int64_t begin = std::accumulate(counts.begin(), counts.begin() + caller.rank,
-                                             std::int64_t{0});
+  const std::int64_t begin =
+      std::accumulate(counts.begin(), counts.begin() + caller.rank, std::int64_t{0});
   check_within_or_apart(kKind, input, output, begin);
   Operation operation = describe_gathering(caller, output, input, counts);
   operation.signature.numel = output.numel();

@@ -94,6 +94,10 @@ Flow flow_of(OperationKind kind) {
   return Flow::kNothing;
 }
 
+const char* Signature::combination() const {
+  return names_combination(kind) ? combine_name(*this) : "";
+}
+
 std::string Signature::description() const {
   std::string text = operation_name(kind);
   if (flow_of(kind) == Flow::kNothing) return text + "()";

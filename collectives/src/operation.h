@@ -61,6 +61,8 @@ struct Signature {
   char dtype_name[16] = {};
 
   bool operator==(const Signature&) const = default;
+  /// "sum", "avg", ...; "" where the kind has one alone, or none.
+  const char* combination() const;
   /// "all_reduce(sum, float32, 1024 elements)".
   std::string description() const;
 };

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "flight_call.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -53,7 +54,10 @@ class OperationQueue::Item : public WorkState {
            operation_.peer == other.operation_.peer;
   }
 
-  void set_sequence(std::uint64_t sequence) { sequence_ = sequence; }
+  void set_sequence(std::uint64_t sequence) {
+    sequence_ = sequence;
+    flight_ = queue_->flight_.queued(sequence, flight_call(operation_));
+  }
 
   void run(Transport& transport) {
     begin();
@@ -76,6 +80,11 @@ class OperationQueue::Item : public WorkState {
 
   void end(std::exception_ptr error) {
     error_ = std::move(error);
+    if (error_) {
+      flight_.failed();
+    } else {
+      flight_.ended();
+    }
     transfer_.reset();
     tensors_.clear();
     body_ = nullptr;
@@ -86,6 +95,7 @@ class OperationQueue::Item : public WorkState {
   void begin() {
     run_.emplace(operation_, sequence_, queue_->communicator_, queue_->timeout_,
                  queue_->interruption_);
+    flight_.started(run_->started());
   }
 
   std::shared_ptr<OperationQueue> queue_;
@@ -93,6 +103,7 @@ class OperationQueue::Item : public WorkState {
   std::vector<at::Tensor> tensors_;
   Body body_;
   std::uint64_t sequence_ = 0;
+  FlightEntry flight_;
   std::optional<OperationRun> run_;
   std::unique_ptr<Transfer> transfer_;
   std::atomic<bool> ended_{false};
@@ -100,16 +111,20 @@ class OperationQueue::Item : public WorkState {
 };
 
 OperationQueue::OperationQueue(std::unique_ptr<Transport> transport, std::string communicator,
-                               std::chrono::milliseconds timeout)
-    : transport_(std::move(transport)), communicator_(std::move(communicator)), timeout_(timeout) {}
+                               std::chrono::milliseconds timeout, FlightLane flight)
+    : transport_(std::move(transport)),
+      communicator_(std::move(communicator)),
+      timeout_(timeout),
+      flight_(std::move(flight)) {}
 
 OperationQueue::~OperationQueue() = default;
 
 std::shared_ptr<OperationQueue> OperationQueue::start(std::unique_ptr<Transport> transport,
                                                       const std::string& communicator,
-                                                      std::chrono::milliseconds timeout) {
+                                                      std::chrono::milliseconds timeout,
+                                                      FlightLane flight) {
   std::shared_ptr<OperationQueue> queue(
-      new OperationQueue(std::move(transport), communicator, timeout));
+      new OperationQueue(std::move(transport), communicator, timeout, std::move(flight)));
   queue->thread_ = std::thread([raw = queue.get()] { raw->progress(); });
   return queue;
 }

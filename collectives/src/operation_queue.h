@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "muster/base/flight_recorder.h"
 #include "muster/collectives/work.h"
 #include "transport.h"
 
@@ -30,10 +31,12 @@ namespace muster::internal {
 /// runner turns from one to the next, and they end in any order.
 class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
  public:
-  /// `communicator` names the queue's in messages; "" for the world's.
+  /// `communicator` names the queue's in messages; "" for the world's. Each operation's course is
+  /// recorded in `flight`.
   static std::shared_ptr<OperationQueue> start(std::unique_ptr<Transport> transport,
                                                const std::string& communicator,
-                                               std::chrono::milliseconds timeout);
+                                               std::chrono::milliseconds timeout,
+                                               FlightLane flight = {});
   ~OperationQueue();
 
   /// Returns at once. `tensors` are kept until the operation has ended.
@@ -57,7 +60,7 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   class Item;
 
   OperationQueue(std::unique_ptr<Transport> transport, std::string communicator,
-                 std::chrono::milliseconds timeout);
+                 std::chrono::milliseconds timeout, FlightLane flight);
 
   std::shared_ptr<WorkState> add(std::shared_ptr<Item> item);
   void interrupt(Interruption::Cause cause, const std::string& reason);
@@ -76,6 +79,7 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   std::unique_ptr<Transport> transport_;
   const std::string communicator_;
   const std::chrono::milliseconds timeout_;
+  const FlightLane flight_;
   Interruption interruption_;
   std::thread thread_;
 

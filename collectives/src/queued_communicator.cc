@@ -15,11 +15,13 @@ namespace muster::internal {
 
 QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
                                        std::unique_ptr<Transport> transport,
-                                       const std::string& name, std::chrono::milliseconds timeout)
+                                       const std::string& name, std::chrono::milliseconds timeout,
+                                       FlightLane flight)
     : Communicator(rank, world_size),
       name_(name),
       timeout_(timeout),
-      queue_(OperationQueue::start(std::move(transport), name, timeout)) {}
+      flight_(flight),
+      queue_(OperationQueue::start(std::move(transport), name, timeout, std::move(flight))) {}
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
 
@@ -132,9 +134,11 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
   const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
   const int rank_in_part =
       static_cast<int>(std::find(part.begin(), part.end(), rank()) - part.begin());
-  return std::make_unique<QueuedCommunicator>(
-      rank_in_part, static_cast<int>(part.size()), std::move(*transport),
-      name + " (color " + std::to_string(color) + ")", timeout_);
+  const int size = static_cast<int>(part.size());
+  const std::string part_name = name + " (color " + std::to_string(color) + ")";
+  return std::make_unique<QueuedCommunicator>(rank_in_part, size, std::move(*transport), part_name,
+                                              timeout_,
+                                              flight_.of_part(part_name, rank_in_part, size));
 }
 
 bool QueuedCommunicator::leave_together() noexcept {

@@ -15,9 +15,10 @@ namespace muster::internal {
 
 class QueuedCommunicator : public Communicator {
  public:
-  /// `name` is that of messages; "" for the world's.
+  /// `name` is that of messages; "" for the world's. Operations are recorded in `flight`.
   QueuedCommunicator(int rank, int world_size, std::unique_ptr<Transport> transport,
-                     const std::string& name, std::chrono::milliseconds timeout);
+                     const std::string& name, std::chrono::milliseconds timeout,
+                     FlightLane flight = {});
   ~QueuedCommunicator() override;
 
   using Communicator::all_reduce;
@@ -53,6 +54,7 @@ class QueuedCommunicator : public Communicator {
 
   const std::string name_;
   const std::chrono::milliseconds timeout_;
+  const FlightLane flight_;
   int splits_ = 0;
   std::shared_ptr<OperationQueue> queue_;
 };

@@ -26,8 +26,8 @@ class ShmChannels {
 
   // The counts run on from transfer to transfer; each has one writer.
   struct Channel {
-    Signature signature;  // the sender's, of its latest transfer
-    Signature refusal;    // the receiver's call, where it did not fit
+    Signature signature;                               // the sender's, of its latest transfer
+    Signature refusal;                                 // the receiver's call, where it did not fit
     alignas(64) std::atomic<std::uint64_t> announced;  // transfers, by the sender
     std::atomic<std::uint64_t> filled;                 // slots
     alignas(64) std::atomic<std::uint64_t> emptied;    // slots, by the receiver

@@ -51,6 +51,7 @@ class OperationRun {
   const Operation& operation() const { return operation_; }
   std::uint64_t sequence() const { return sequence_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
+  std::chrono::steady_clock::time_point started() const { return started_; }
   bool overdue() const { return std::chrono::steady_clock::now() - started_ > timeout_; }
   /// "all_reduce(sum, float32, 64 elements), operation 12".
   std::string description() const;

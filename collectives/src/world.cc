@@ -6,7 +6,10 @@
 
 #include "mpi_runtime.h"
 #include "muster/base/check.h"
+#include "muster/base/env.h"
 #include "muster/base/error.h"
+#include "muster/base/flight_recorder.h"
+#include "muster/base/log.h"
 #include "muster/base/node_memory.h"
 #include "node_memory_handoff.h"
 #include "queued_communicator.h"
@@ -31,6 +34,7 @@ struct World::Membership {
   int exceptions_at_start = std::uncaught_exceptions();
   std::unique_ptr<MpiRuntime> mpi;
   std::shared_ptr<NodeMemory> node_memory;
+  std::shared_ptr<FlightRecorder> flight;  ///< Null when operations are not recorded.
   std::unique_ptr<QueuedCommunicator> communicator;
 
   ~Membership();
@@ -85,6 +89,19 @@ std::shared_ptr<NodeMemory> share_among_ranks(const RankEnv& env, MpiRuntime& mp
   return memory;
 }
 
+// A full disk is no reason not to train.
+std::shared_ptr<FlightRecorder> start_recording(const RankEnv& env) {
+  if (env.flight_directory.empty()) return nullptr;
+  try {
+    return FlightRecorder::create(env);
+  } catch (const FileError& error) {
+    MUSTER_LOG(WARNING) << "operations are not recorded, so that muster flight will not know of "
+                           "this rank: "
+                        << error.what() << "; give a writable directory in MUSTER_FLIGHT_DIR";
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 // MPI_Finalize waits for all ranks, so it is called only once all have agreed to leave: a rank that
@@ -93,6 +110,7 @@ World::Membership::~Membership() {
   const bool unwinding = std::uncaught_exceptions() > exceptions_at_start;
   const bool orderly = mpi && communicator && !unwinding && communicator->leave_together();
   communicator.reset();
+  if (flight) flight->end(unwinding ? FlightEnd::kFailed : FlightEnd::kLeft);
   if (node_memory) node_memory->leave(env.rank);
   if (orderly) mpi->finalize();
 }
@@ -100,6 +118,7 @@ World::Membership::~Membership() {
 World World::create(const RankEnv& env, const WorldOptions& options) {
   auto membership = std::make_unique<Membership>();
   membership->env = env;
+  membership->flight = start_recording(env);  // first: joining can hang too
   membership->transport = choose_transport(env, options.transport);
   if (env.launched_by == LaunchedBy::kMpi && membership->transport != "single") {
     membership->mpi = MpiRuntime::start(env);
@@ -118,8 +137,12 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
     membership->node_memory = memory;
     transport = std::make_unique<ShmTransport>(NodeGroup::everyone(memory), env.rank);
   }
+  FlightLane lane;
+  if (membership->flight) {
+    lane = membership->flight->add_communicator("world", env.rank, env.world_size);
+  }
   membership->communicator = std::make_unique<QueuedCommunicator>(
-      env.rank, env.world_size, std::move(transport), "", options.timeout);
+      env.rank, env.world_size, std::move(transport), "", options.timeout, std::move(lane));
   membership->communicator->barrier().wait();
   return World(std::move(membership));
 }

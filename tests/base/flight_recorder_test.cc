@@ -82,7 +82,7 @@ TEST_F(FlightRecorderTest, WhatIsWrittenIsRead) {
   const auto before = std::chrono::steady_clock::now();
   const auto recorder = FlightRecorder::create(env_);
   const FlightLane world = recorder->add_communicator("world", 2, 3);
-  const FlightLane part = recorder->add_communicator("world/0:1", 0, 1);
+  const FlightLane part = world.of_part("world/0:1", 0, 1);
   record_ended(world, 0);
   const FlightEntry failed =
       world.queued(1, {"broadcast", "Long", "", 5, 40, FlightPeer::kRoot, 1});
@@ -445,6 +445,7 @@ TEST(FlightOperationTest, DescribesItself) {
 TEST(FlightLaneTest, AnEmptyOneRecordsNothing) {
   const FlightLane lane;
   record_ended(lane, 0);
+  record_ended(lane.of_part("part", 0, 1), 0);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 // Fits a line: the smallest Trainer, with switches to misbehave, for the tests of bad luck and bad
 // input.
+#include <signal.h>
 #include <torch/torch.h>
 
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "muster/base/rank_env.h"
 #include "muster/data_loader/tensor_dataset.h"
@@ -21,6 +23,7 @@ class LineFit : public muster::Trainer {
     set.add("throw-at-step", &throw_at_step_, "compute_loss() throws at this step");
     set.add("throw-on-rank", &throw_on_rank_, "and on this rank");
     set.add("abort", &abort_, "abort() instead of throwing");
+    set.add("signal", &signal_, "raise this signal, once, instead of throwing");
   }
 
   std::shared_ptr<torch::nn::Module> build_model() override {
@@ -38,16 +41,25 @@ class LineFit : public muster::Trainer {
     if (step() + 1 == throw_at_step_ &&
         muster::RankEnv::from_environment().rank == throw_on_rank_) {
       if (abort_) std::abort();
+      if (signal_ >= 0) {
+        raise(static_cast<int>(std::exchange(signal_, 0)));  // signal 0 does nothing
+        return fit(batch);
+      }
       throw std::runtime_error("the line is bent");
     }
-    return torch::mse_loss(model_->forward(batch["x"]), batch["y"]);
+    return fit(batch);
   }
 
  private:
+  muster::Loss fit(const muster::Batch& batch) {
+    return torch::mse_loss(model_->forward(batch["x"]), batch["y"]);
+  }
+
   torch::nn::Linear model_{nullptr};
   int64_t throw_at_step_ = 0;
   int64_t throw_on_rank_ = 0;
   bool abort_ = false;
+  int64_t signal_ = -1;
 };
 
 int main(int argc, char** argv) { return muster::main<LineFit>(argc, argv); }

@@ -58,6 +58,10 @@ class FlightLane {
   /// call.
   FlightEntry queued(std::uint64_t sequence, const FlightCall& call) const;
 
+  /// The lane of a communicator that is a part of this one's, as FlightRecorder::add_communicator()
+  /// makes it; empty when this is.
+  FlightLane of_part(std::string_view name, int rank, int size) const;
+
  private:
   friend class FlightRecorder;
   FlightLane(std::shared_ptr<FlightRecorder> recorder, std::uint32_t communicator)
