@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -53,6 +54,16 @@ void release_found_mutex(RankSlot* slot, int error) {
   if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(&slot->alive);
 }
 
+/// Beyond the limit the kernel would end the process by SIGXFSZ, without a word.
+void check_file_size_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= NodeMemory::kCapacityBytes) return;
+  throw ConfigError("node memory: expected no limit on the size of files (ulimit -f), found " +
+                    std::to_string(limit.rlim_cur) +
+                    " bytes: the memory that ranks share is a file in memory; run ulimit -f "
+                    "unlimited");
+}
+
 }  // namespace
 
 struct NodeMemory::Mapping {
@@ -69,6 +80,7 @@ NodeMemory::NodeMemory(int fd, std::uint32_t generation)
 
 std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32_t generation) {
   MUSTER_CHECK(local_world_size >= 1 && local_world_size <= kMaxLocalRanks) << local_world_size;
+  check_file_size_limit();
   const int fd = memfd_create("muster-node-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) throw_system_error("memfd_create");
   std::unique_ptr<NodeMemory> memory(new NodeMemory(fd, generation));

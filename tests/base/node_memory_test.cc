@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -159,6 +160,21 @@ TEST(NodeMemory, MapOutsideTheCapacityOrUnalignedThrows) {
 TEST(NodeMemory, CreateRefusesAnImpossibleWorld) {
   EXPECT_THROW(NodeMemory::create(0, 0), InternalError);
   EXPECT_THROW(NodeMemory::create(kMaxLocalRanks + 1, 0), InternalError);
+}
+
+TEST(NodeMemory, ALimitOnTheSizeOfFilesIsToldNotDiedOf) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit low{1 << 30, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+  std::string message;
+  try {
+    NodeMemory::create(1, 0);
+  } catch (const ConfigError& e) {
+    message = e.what();
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_NE(message.find("ulimit -f unlimited"), std::string::npos) << message;
 }
 
 TEST(NodeMemory, IsSealedAgainstResize) {

@@ -57,7 +57,8 @@ class NodeMemory {
   /// Where the symmetric region begins; aligned to 64 KiB, the largest page size.
   static std::uint64_t symmetric_offset_bytes();
 
-  /// Throws InternalError naming the system call that failed.
+  /// Throws ConfigError where files may not be as large (ulimit -f), else InternalError naming the
+  /// system call that failed.
   static std::unique_ptr<NodeMemory> create(int local_world_size, std::uint32_t generation);
   /// Checks seals, size, magic and version; throws ConfigError when `fd` is not such a memory.
   /// Takes ownership of `fd` when it returns, and leaves it alone when it throws.
