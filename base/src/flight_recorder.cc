@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -91,6 +92,12 @@ FlightHeader make_header(const RankEnv& env) {
   return header;
 }
 
+/// Beyond the limit on the size of files the kernel would end the process by SIGXFSZ.
+bool exceeds_limit(std::size_t bytes) {
+  rlimit limit{};
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes;
+}
+
 /// A file that is removed again unless it is kept.
 class NewFile {
  public:
@@ -107,10 +114,8 @@ class NewFile {
 
   // Now, since a page that finds no room on the disk when it is written to is a SIGBUS.
   std::byte* map(std::size_t bytes) {
-    int error;
-    do {
-      error = posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
-    } while (error == EINTR);
+    int error = exceeds_limit(bytes) ? EFBIG : EINTR;
+    while (error == EINTR) error = posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
     if (error != 0) throw FileError("reserve " + std::to_string(bytes) + " bytes in", path_, error);
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, 0);
     if (memory == MAP_FAILED) throw FileError("map", path_, errno);

@@ -401,9 +401,8 @@ TEST_F(FlightRecorderTest, AnImpossibleDirectoryIsNamed) {
 // Told at creation, not as a SIGBUS later; nothing is left behind.
 TEST_F(FlightRecorderTest, AFullDiskIsToldAtOnce) {
   const auto create_on_a_full_disk = [this] {
-    signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{100000,
-                       100000};  // of a file's size: the nearest to a full disk without root
+    // Of a file's size: the nearest to a full disk without root.
+    const rlimit limit{100000, 100000};
     setrlimit(RLIMIT_FSIZE, &limit);
     try {
       FlightRecorder::create(env_);
