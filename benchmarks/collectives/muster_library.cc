@@ -26,35 +26,64 @@ struct Row {
   void (*run)(Call& call);
 };
 
+// Round the ring, each rank both ways at once.
+void send_to_next(Call& c) {
+  const int rank = c.communicator.rank();
+  const int ranks = c.communicator.world_size();
+  Work send = c.communicator.send(c.buffers.input, (rank + 1) % ranks);
+  Work recv = c.communicator.recv(c.buffers.output, (rank + ranks - 1) % ranks);
+  send.wait();
+  recv.wait();
+}
+
 constexpr Row kRows[] = {
-    {"all_reduce", true, false,
-     [](Call& c) { c.communicator.all_reduce(c.buffers.output, c.reduction).wait(); }},
+    {"all_reduce", true, true,
+     [](Call& c) {
+       c.communicator.all_reduce(c.buffers.output, c.buffers.input, c.reduction).wait();
+     }},
     {"canonical_all_reduce", true, false,
      [](Call& c) {
        const ReductionTree one_logical_rank_each(c.communicator.world_size());
        c.communicator.canonical_all_reduce({c.buffers.output}, one_logical_rank_each).wait();
      }},
+    {"reduce", true, true,
+     [](Call& c) {
+       c.communicator.reduce(c.buffers.output, c.buffers.input, kRoot, c.reduction).wait();
+     }},
     {"reduce_scatter", true, true,
      [](Call& c) {
        c.communicator.reduce_scatter(c.buffers.output, c.buffers.input, c.reduction).wait();
+     }},
+    {"canonical_reduce_scatter", true, true,
+     [](Call& c) {
+       const ReductionTree one_logical_rank_each(c.communicator.world_size());
+       c.communicator
+           .canonical_reduce_scatter(c.buffers.output, {c.buffers.input}, one_logical_rank_each)
+           .wait();
      }},
     {"all_gather", true, true,
      [](Call& c) { c.communicator.all_gather(c.buffers.output, c.buffers.input).wait(); }},
     {"broadcast", true, false,
      [](Call& c) { c.communicator.broadcast(c.buffers.output, kRoot).wait(); }},
+    {"scatter", true, true,
+     [](Call& c) { c.communicator.scatter(c.buffers.output, c.buffers.input, kRoot).wait(); }},
+    {"gather", true, true,
+     [](Call& c) { c.communicator.gather(c.buffers.output, c.buffers.input, kRoot).wait(); }},
+    {"all_to_all", false, true,
+     [](Call& c) { c.communicator.all_to_all(c.buffers.output, c.buffers.input).wait(); }},
+    {"send_recv", false, true, send_to_next},
     {"barrier", true, true, [](Call& c) { c.communicator.barrier().wait(); }},
 };
 
 ReduceOp reduce_op_of(const Library& library, const CaseName& name) {
   static const std::map<std::string, ReduceOp> ops = {
       {"", ReduceOp::kSum},  // not used
-      {"sum", ReduceOp::kSum},
-      {"min", ReduceOp::kMin},
-      {"max", ReduceOp::kMax},
+      {"sum", ReduceOp::kSum}, {"avg", ReduceOp::kAvg},         {"min", ReduceOp::kMin},
+      {"max", ReduceOp::kMax}, {"product", ReduceOp::kProduct},
   };
   const auto found = ops.find(name.reduction);
-  if (found == ops.end()) not_offered(library, name, "choose sum, min or max");
-  const bool canonical = name.operation == "canonical_all_reduce";
+  if (found == ops.end()) not_offered(library, name, "choose another reduction");
+  const bool canonical = name.operation.starts_with("canonical");
   if (canonical && name.reduction != "sum") not_offered(library, name, "choose sum");
   return found->second;
 }

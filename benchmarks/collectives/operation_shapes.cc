@@ -72,6 +72,7 @@ const std::vector<OperationShape>& operation_shapes() {
       {"canonical_all_reduce", true, kWhole, kWhole, there_and_back, combined},
       {"reduce", true, kWhole, kWhole, once, combined_at_root},
       {"reduce_scatter", true, kWhole, kShare, all_but_own, own_share_combined},
+      {"canonical_reduce_scatter", true, kWhole, kShare, all_but_own, own_share_combined},
       {"all_gather", false, kShare, kWhole, all_but_own, all_inputs},
       {"broadcast", false, kWhole, kWhole, once, input_of_root},
       {"scatter", false, kWhole, kShare, all_but_own, own_share_of_root},
