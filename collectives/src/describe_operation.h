@@ -9,6 +9,7 @@
 
 #include "muster/collectives/communicator.h"
 #include "operation.h"
+#include "sum_orders.h"
 
 namespace muster::internal {
 
@@ -17,6 +18,7 @@ struct Caller {
   int rank = 0;
   int world_size = 1;
   at::DeviceType device_type = at::kCPU;
+  SumOrders* orders = nullptr;  ///< Of this world size.
 };
 
 using Counts = std::vector<std::int64_t>;

@@ -42,17 +42,19 @@ Combination combination_of(OperationKind kind, const Caller& caller, const at::T
           op == ReduceOp::kAvg ? caller.world_size : 1};
 }
 
-// Every rank is a leaf of one tree, so that the bits hang on nothing but the ranks' number.
-void add_sources_of_ranks(Operation& operation, const Caller& caller,
-                          const Combination& combination) {
-  std::vector<LogicalRange> leaves;
-  for (int r = 0; r < caller.world_size; ++r) leaves.push_back({r, r + 1});
-  operation.plan = {combination.combine, combination.dtype, caller.world_size,
-                    ReductionTree(caller.world_size).schedule(leaves), combination.divisor};
-  operation.sources_by_rank.assign(static_cast<std::size_t>(caller.world_size), 1);
+void add_sources(Operation& operation, const SumOrder& order, const Combination& combination) {
+  operation.plan = {combination.combine, combination.dtype, order.sources, order.additions,
+                    combination.divisor};
+  operation.sources_by_rank = order.sources_by_rank;
   operation.signature.combine = combination.combine;
   operation.signature.divisor = combination.divisor;
   operation.largest_part = operation.signature.numel;
+}
+
+// Every rank is a leaf of one tree, so that the bits hang on nothing but the ranks' number.
+void add_sources_of_ranks(Operation& operation, const Caller& caller,
+                          const Combination& combination) {
+  add_sources(operation, caller.orders->of_ranks(), combination);
 }
 
 // Each source is a tensor of world_size slices.
@@ -66,22 +68,14 @@ void add_sliced_parts(Operation& operation, const Caller& caller, const at::Tens
 
 void add_sources_of_subtrees(Operation& operation, const Caller& caller, DType dtype,
                              const ReductionTree& tree) {
-  std::vector<LogicalRange> subtrees;
-  for (const auto& of_rank : tree.subtrees_by_rank(caller.world_size)) {
-    operation.sources_by_rank.push_back(static_cast<int>(of_rank.size()));
-    subtrees.insert(subtrees.end(), of_rank.begin(), of_rank.end());
-  }
-  operation.plan = {Combine::kSum, dtype, static_cast<int>(subtrees.size()),
-                    tree.schedule(subtrees), 1};
+  add_sources(operation, caller.orders->of(tree), {Combine::kSum, dtype, 1});
   operation.signature.logical_ranks = tree.logical_ranks();
-  operation.largest_part = operation.signature.numel;
 }
 
 DType check_partials(OperationKind kind, const Caller& caller,
                      const std::vector<at::Tensor>& partials, const ReductionTree& tree) {
-  const LogicalRange hosted = assign_logical_ranks(
-      tree.logical_ranks(), caller.world_size)[static_cast<std::size_t>(caller.rank)];
-  const std::size_t expected = tree.maximal_subtrees(hosted).size();
+  const std::vector<int>& by_rank = caller.orders->of(tree).sources_by_rank;
+  const auto expected = static_cast<std::size_t>(by_rank[static_cast<std::size_t>(caller.rank)]);
   if (partials.size() != expected) {
     reject(kind,
            std::to_string(expected) +

@@ -21,6 +21,7 @@ QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
       name_(name),
       timeout_(timeout),
       flight_(flight),
+      orders_(world_size),
       queue_(OperationQueue::start(std::move(transport), name, timeout, std::move(flight))) {}
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }

@@ -49,12 +49,13 @@ class QueuedCommunicator : public Communicator {
   bool leave_together() noexcept;
 
  private:
-  Caller caller() const { return {rank(), world_size(), at::kCPU}; }
+  Caller caller() { return {rank(), world_size(), at::kCPU, &orders_}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
 
   const std::string name_;
   const std::chrono::milliseconds timeout_;
   const FlightLane flight_;
+  SumOrders orders_;
   int splits_ = 0;
   std::shared_ptr<OperationQueue> queue_;
 };

@@ -74,6 +74,7 @@ class NcclCommunicator : public Communicator {
   NcclCommunicator(ncclUniqueId id, int rank, int world_size, const NcclOptions& options)
       : Communicator(rank, world_size),
         device_(static_cast<c10::DeviceIndex>(options.device)),
+        orders_(world_size),
         connection_(std::make_shared<NcclConnection>(id, rank, world_size, options)),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_)) {}
 
@@ -137,7 +138,7 @@ class NcclCommunicator : public Communicator {
   }
 
  private:
-  Caller caller() const { return {rank(), world_size(), at::kCUDA}; }
+  Caller caller() { return {rank(), world_size(), at::kCUDA, &orders_}; }
 
   at::Tensor on_device(std::int64_t numel, at::ScalarType dtype) const {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
@@ -195,6 +196,7 @@ class NcclCommunicator : public Communicator {
   }
 
   c10::DeviceIndex device_;
+  SumOrders orders_;
   std::shared_ptr<NcclConnection> connection_;
   c10::cuda::CUDAStream stream_;
   std::uint64_t sequence_ = 0;
