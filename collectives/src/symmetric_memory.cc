@@ -18,6 +18,13 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+// Copies of one tensor lie apart by an odd number of pages, so that no two are a multiple of 256
+// MiB apart: some CPUs take several times as long to walk through two such in step, since their
+// caches tell them apart by lower bits of the address alone.
+std::uint64_t odd_pages(std::uint64_t bytes) {
+  return (round_up(bytes, kPageBytes) / kPageBytes | 1) * kPageBytes;
+}
+
 }  // namespace
 
 NodeGroup NodeGroup::everyone(std::shared_ptr<NodeMemory> memory) {
@@ -76,7 +83,7 @@ std::byte* SymmetricMemory::allocate_shared(std::int64_t bytes) {
 
 std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const std::uint64_t stride = round_up(static_cast<std::uint64_t>(bytes), kPageBytes);
+  const std::uint64_t stride = odd_pages(static_cast<std::uint64_t>(bytes));
   const std::uint64_t total = stride * static_cast<std::uint64_t>(group_.world_size());
   const std::uint64_t offset = place_next(total);
   const Block block{offset, stride, group_.memory->map(offset, total)};
