@@ -12,13 +12,26 @@ namespace muster::internal {
 namespace {
 
 // While operations keep coming the progress thread naps instead of sleeping, which saves their
-// callers a wake-up.
+// callers a wake-up. Each nap in which it was not needed is followed by one twice as long: callers
+// that wait at once run their operations themselves, and want the core for it.
 constexpr auto kNap = std::chrono::microseconds(50);
-constexpr int kNapsBeforeSleep = 20;
+constexpr auto kLongestNap = std::chrono::microseconds(800);
 // Turns in which no transfer went on, before the runner naps between turns.
 constexpr int kTurnsBeforeNap = 1000;
 // And of naps between two looks at the peers' health.
 constexpr int kTurnsBetweenChecks = 20;
+
+// A caller with nothing else to do.
+class Waiter {
+ public:
+  explicit Waiter(std::atomic<int>& waiters) : waiters_(waiters) { ++waiters_; }
+  ~Waiter() { --waiters_; }
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+ private:
+  std::atomic<int>& waiters_;
+};
 
 }  // namespace
 
@@ -94,7 +107,7 @@ class OperationQueue::Item : public WorkState {
  private:
   void begin() {
     run_.emplace(operation_, sequence_, queue_->communicator_, queue_->timeout_,
-                 queue_->interruption_);
+                 queue_->interruption_, queue_->waiters_);
     flight_.started(run_->started());
   }
 
@@ -183,24 +196,25 @@ void OperationQueue::stop() {
 
 void OperationQueue::progress() {
   std::unique_lock<std::mutex> lock(mutex_);
-  int idle_naps = 0;
+  auto nap = kNap;
   while (!stopping_) {
     if (!items_.empty() && !has_runner_) {
       run_some(lock);
-      idle_naps = 0;
-    } else if (items_.empty() && idle_naps >= kNapsBeforeSleep) {
+      nap = kNap;
+    } else if (items_.empty() && nap > kLongestNap) {
       progress_sleeps_ = true;
       submitted_.wait(lock);
       progress_sleeps_ = false;
-      idle_naps = 0;
+      nap = kNap;
     } else {
-      idle_naps = items_.empty() ? idle_naps + 1 : 0;
-      submitted_.wait_for(lock, kNap);
+      submitted_.wait_for(lock, nap);
+      nap = std::min(2 * nap, 2 * kLongestNap);
     }
   }
 }
 
 void OperationQueue::wait_for(const Item& item) {
+  const Waiter waiter(waiters_);
   std::unique_lock<std::mutex> lock(mutex_);
   while (!item.done()) {
     if (has_runner_) {
@@ -255,8 +269,9 @@ void OperationQueue::run_some(std::unique_lock<std::mutex>& lock) {
     if (transfers.empty()) {
       first->run(*transport_);
       ended.push_back(first);
+    } else {
+      turn_to(transfers, ended);
     }
-    turn_to(transfers, ended);
   } catch (...) {
     error = std::current_exception();
     transport_->give_up();

@@ -81,6 +81,7 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   const std::chrono::milliseconds timeout_;
   const FlightLane flight_;
   Interruption interruption_;
+  std::atomic<int> waiters_{0};  // threads inside wait_for()
   std::thread thread_;
 
   std::mutex mutex_;

@@ -14,19 +14,16 @@ namespace {
 
 // Between looks at the peers' health: how late a death is noticed.
 constexpr std::int64_t kSleepUs = 5000;
-// About 20 microseconds, the price of a sleep and a wake-up. Never sched_yield: under the kernel's
-// current scheduler each call gives up a slice of future time, and ranks that yielded in a loop
-// were seen to starve for seconds.
-constexpr int kSpins = 600;
-// With more ranks than cores the peer may need this very core.
-constexpr int kSpinsWhenCrowded = 20;
-
-int available_cpus() {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) return 1;
-  return std::max(1, CPU_COUNT(&cpus));
-}
+// About a millisecond, many times the price of a sleep and a wake-up. With less, one sleep makes
+// the next: the rank that is woken arrives so late that the other has gone to sleep meanwhile.
+// Never sched_yield: under the kernel's current scheduler each call gives up a slice of future
+// time, and ranks that yielded in a loop were seen to starve for seconds.
+constexpr int kSpins = 30000;
+// About 20 microseconds, where the caller computes meanwhile and may need this core.
+constexpr int kSpinsBesideComputation = 600;
+// With more ranks than cores the peer may need this very core; any spin was measured to cost more
+// than it saves.
+constexpr int kSpinsWhenCrowded = 1;
 
 inline void pause_cpu() {
 #if defined(__x86_64__)
@@ -43,9 +40,7 @@ Rendezvous::Rendezvous(SymmetricMemory& memory, int rank)
       slots_(memory.group().slots),
       rank_(rank),
       world_size_(memory.group().world_size()),
-      spins_(node_memory_.control().local_world_size <= static_cast<unsigned>(available_cpus())
-                 ? kSpins
-                 : kSpinsWhenCrowded),
+      gate_(reinterpret_cast<Gate*>(memory.allocate_shared(sizeof(Gate)))),
       posts_(reinterpret_cast<Post*>(
           memory.allocate_shared(static_cast<std::int64_t>(sizeof(Post)) * world_size_))) {}
 
@@ -61,6 +56,7 @@ Announcement& Rendezvous::new_announcement() {
 void Rendezvous::begin(const OperationRun& run) {
   record(run);
   meet(run);
+  if (spins_ == 0) spins_ = is_crowded() ? kSpinsWhenCrowded : kSpins;  // now all have joined
   for (int r = 0; r < world_size_; ++r) {
     check_same_operation(run, run.operation().signature, rank_, announcement_of(r).signature, r);
   }
@@ -76,48 +72,71 @@ void Rendezvous::record(const OperationRun& run) {
 
 void Rendezvous::meet(const OperationRun& run) {
   arrive();
-  for (int r = 0; r < world_size_; ++r) {
-    if (r != rank_) await(r, run);
+  if (spin(run)) return;
+  while (!all_have_arrived()) {
+    check_nobody_lost(run);
+    run.check_wanted();
+    if (run.overdue()) throw_timeout(run);
+    sleep();
   }
 }
 
-// Sequentially consistent on both sides: either the arriving rank sees the sleeper, or the sleeper
-// the arrival.
+// Sequentially consistent on both sides: either the last rank to arrive sees the sleeper, or the
+// sleeper sees that all have arrived.
 void Rendezvous::arrive() {
-  Post& own = posts_[rank_];
-  own.arrivals.store(++arrivals_, std::memory_order_seq_cst);
-  if (own.sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(own.arrivals);
+  posts_[rank_].arrivals.store(++arrivals_, std::memory_order_seq_cst);
+  if (gate_->sleepers.load(std::memory_order_seq_cst) != 0 && all_have_arrived()) open_gate();
 }
 
-void Rendezvous::sleep_for(int rank) {
-  Post& post = posts_[rank];
-  post.sleepers.fetch_add(1, std::memory_order_seq_cst);
-  const std::uint32_t seen = post.arrivals.load(std::memory_order_seq_cst);
-  if (!has_arrived(rank)) futex_wait(post.arrivals, seen, kSleepUs);
-  post.sleepers.fetch_sub(1, std::memory_order_seq_cst);
+void Rendezvous::open_gate() {
+  gate_->openings.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(gate_->openings);
+}
+
+void Rendezvous::sleep() {
+  gate_->sleepers.fetch_add(1, std::memory_order_seq_cst);
+  const std::uint32_t seen = gate_->openings.load(std::memory_order_seq_cst);
+  if (!all_have_arrived()) futex_wait(gate_->openings, seen, kSleepUs);
+  gate_->sleepers.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 bool Rendezvous::has_arrived(int rank) const {
-  const std::uint32_t theirs = posts_[rank].arrivals.load(std::memory_order_acquire);
+  const std::uint32_t theirs = posts_[rank].arrivals.load(std::memory_order_seq_cst);
   return static_cast<std::int32_t>(theirs - arrivals_) >= 0;  // the count may wrap around
 }
 
-bool Rendezvous::spin_for(int rank) const {
+bool Rendezvous::all_have_arrived() const {
+  for (int r = 0; r < world_size_; ++r) {
+    if (!has_arrived(r)) return false;
+  }
+  return true;
+}
+
+// True when all have arrived meanwhile.
+bool Rendezvous::spin(const OperationRun& run) {
+  int r = 0;
   for (int i = 0; i < spins_; ++i) {
-    if (has_arrived(rank)) return true;
+    if (i >= kSpinsBesideComputation && !run.awaited()) return false;
+    while (has_arrived(r)) {
+      if (++r == world_size_) return true;
+    }
     pause_cpu();
   }
   return false;
 }
 
-void Rendezvous::await(int rank, const OperationRun& run) {
-  if (spin_for(rank)) return;
-  while (!has_arrived(rank)) {
-    check_nobody_lost(run);
-    run.check_wanted();
-    if (run.overdue()) throw_timeout(run);
-    sleep_for(rank);
+// A launcher may bind each rank to a core of its own, so it is the cores of all ranks that count.
+bool Rendezvous::is_crowded() {
+  const NodeControl& control = node_memory_.control();
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  for (std::uint32_t r = 0; r < control.local_world_size; ++r) {
+    cpu_set_t theirs;
+    CPU_ZERO(&theirs);
+    const pid_t pid = control.slots[r].pid.load();
+    if (sched_getaffinity(pid, sizeof(theirs), &theirs) == 0) CPU_OR(&all, &all, &theirs);
   }
+  return control.local_world_size > static_cast<std::uint32_t>(CPU_COUNT(&all));
 }
 
 // A rank that has arrived here is not needed any more in this meeting, so it may leave or die
@@ -136,7 +155,7 @@ void Rendezvous::check_not_lost(int peer, const OperationRun& run) {
 
 void Rendezvous::give_up() noexcept {
   posts_[rank_].gave_up.store(1, std::memory_order_release);
-  futex_wake_all(posts_[rank_].arrivals);
+  open_gate();
 }
 
 std::string Rendezvous::last_seen(int rank) {

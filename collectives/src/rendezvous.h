@@ -65,10 +65,16 @@ class Rendezvous {
   // Ranks read announcement n while others already write n + 1, but never n + 2: to write that,
   // they have met once more.
   struct alignas(128) Post {
-    std::atomic<std::uint32_t> arrivals;  // futex word
-    std::atomic<std::uint32_t> sleepers;  // waiting on it in the kernel
+    std::atomic<std::uint32_t> arrivals;
     std::atomic<std::uint32_t> gave_up;
     alignas(128) Announcement announcements[2];
+  };
+
+  // Where all ranks sleep. The last one to arrive wakes them, so that a rank sleeps at most once a
+  // meeting.
+  struct alignas(128) Gate {
+    std::atomic<std::uint32_t> openings;  // futex word
+    alignas(128) std::atomic<std::uint32_t> sleepers;
   };
 
   Announcement& announcement_of(int rank);
@@ -81,9 +87,11 @@ class Rendezvous {
   bool gave_up(int rank) const { return posts_[rank].gave_up.load(std::memory_order_acquire) != 0; }
   void arrive();
   bool has_arrived(int rank) const;
-  void await(int rank, const OperationRun& run);
-  bool spin_for(int rank) const;
-  void sleep_for(int rank);
+  bool all_have_arrived() const;
+  bool spin(const OperationRun& run);
+  void sleep();
+  void open_gate();
+  bool is_crowded();
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
   Loss loss_of(int rank, bool needed);
@@ -95,7 +103,8 @@ class Rendezvous {
   const std::vector<int> slots_;
   int rank_;
   int world_size_;
-  int spins_;
+  int spins_ = 0;  // 0: not known yet
+  Gate* gate_;
   Post* posts_;
   std::uint32_t arrivals_ = 0;   // this rank's
   std::uint64_t announced_ = 0;  // operations, to alternate between announcements

@@ -40,13 +40,15 @@ class OperationRun {
  public:
   /// `communicator` is "" for the world's.
   OperationRun(const Operation& operation, std::uint64_t sequence, const std::string& communicator,
-               std::chrono::milliseconds timeout, const Interruption& interruption)
+               std::chrono::milliseconds timeout, const Interruption& interruption,
+               const std::atomic<int>& waiters)
       : operation_(operation),
         sequence_(sequence),
         communicator_(communicator),
         timeout_(timeout),
         started_(std::chrono::steady_clock::now()),
-        interruption_(interruption) {}
+        interruption_(interruption),
+        waiters_(waiters) {}
 
   const Operation& operation() const { return operation_; }
   std::uint64_t sequence() const { return sequence_; }
@@ -57,6 +59,9 @@ class OperationRun {
   std::string description() const;
   /// Throws when there is an interruption.
   void check_wanted() const;
+  /// Some thread waits and has nothing else to do, so that it may as well spin. Otherwise spinning
+  /// takes a core from the computation that the operation runs beside.
+  bool awaited() const { return waiters_.load(std::memory_order_relaxed) > 0; }
 
  private:
   const Operation& operation_;
@@ -65,6 +70,7 @@ class OperationRun {
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::time_point started_;
   const Interruption& interruption_;
+  const std::atomic<int>& waiters_;
 };
 
 /// What a turn of a transfer came to.

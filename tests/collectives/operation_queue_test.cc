@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <future>
 
@@ -19,6 +20,7 @@ struct Notes {
   std::vector<std::int64_t> numels;
   std::vector<std::uint64_t> sequences;
   std::vector<std::thread::id> threads;
+  std::vector<bool> awaited;
   bool gave_up = false;
   std::atomic<int> started_transfers{0};
   std::atomic<int> peer_that_ends{-1};
@@ -43,6 +45,7 @@ class NotingTransport : public Transport {
     notes_->numels.push_back(numel);
     notes_->sequences.push_back(run.sequence());
     notes_->threads.push_back(std::this_thread::get_id());
+    notes_->awaited.push_back(run.awaited());
     if (numel == kFails) throw PeerLost("noted");
   }
   void give_up() noexcept override { notes_->gave_up = true; }
@@ -118,6 +121,29 @@ TEST_F(OperationQueueTest, MakesProgressWithoutAWaiter) {
   const auto work = submit(1);
   while (!work->done()) std::this_thread::yield();
   EXPECT_NE(notes_->threads.at(0), std::this_thread::get_id());
+  EXPECT_FALSE(notes_->awaited.at(0));
+}
+
+// A run knows of its waiter, who has nothing to do but to spin.
+TEST_F(OperationQueueTest, TellsTheTransportThatSomebodyWaits) {
+  for (int i = 0; i < 200; ++i) {
+    submit(i)->wait();
+    if (notes_->threads.back() == std::this_thread::get_id()) {
+      EXPECT_TRUE(notes_->awaited.back());
+    }
+  }
+}
+
+// Naps are for transfers whose peers do not come; whoever naps leaves the core of its own will.
+TEST_F(OperationQueueTest, CollectivesNeverNap) {
+  const auto switches = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+  };
+  const long before = switches();
+  for (int i = 0; i < 3000; ++i) submit(i)->wait();
+  EXPECT_LT(switches() - before, 1000);
 }
 
 TEST_F(OperationQueueTest, RunsOnTheWaitersThreadWhenItComesFirst) {
