@@ -21,9 +21,8 @@ constexpr std::int64_t kSleepUs = 5000;
 constexpr int kSpins = 30000;
 // About 20 microseconds, where the caller computes meanwhile and may need this core.
 constexpr int kSpinsBesideComputation = 600;
-// With more ranks than cores the peer may need this very core; any spin was measured to cost more
-// than it saves.
-constexpr int kSpinsWhenCrowded = 1;
+// With more ranks than cores; about 100 microseconds.
+constexpr int kSpinsWhenCrowded = 3000;
 
 inline void pause_cpu() {
 #if defined(__x86_64__)
@@ -56,7 +55,7 @@ Announcement& Rendezvous::new_announcement() {
 void Rendezvous::begin(const OperationRun& run) {
   record(run);
   meet(run);
-  if (spins_ == 0) spins_ = is_crowded() ? kSpinsWhenCrowded : kSpins;  // now all have joined
+  if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
   for (int r = 0; r < world_size_; ++r) {
     check_same_operation(run, run.operation().signature, rank_, announcement_of(r).signature, r);
   }
@@ -84,6 +83,7 @@ void Rendezvous::meet(const OperationRun& run) {
 // Sequentially consistent on both sides: either the last rank to arrive sees the sleeper, or the
 // sleeper sees that all have arrived.
 void Rendezvous::arrive() {
+  if (crowded_.value_or(false)) posts_[rank_].cpu.store(sched_getcpu(), std::memory_order_relaxed);
   posts_[rank_].arrivals.store(++arrivals_, std::memory_order_seq_cst);
   if (gate_->sleepers.load(std::memory_order_seq_cst) != 0 && all_have_arrived()) open_gate();
 }
@@ -112,10 +112,23 @@ bool Rendezvous::all_have_arrived() const {
   return true;
 }
 
+// With more ranks than cores a missing rank may need this very core, and then nothing is gained by
+// keeping it; elsewhere it runs, and spinning for it spares both ranks the wake-up.
+int Rendezvous::spins_worth_while(const OperationRun& run) const {
+  const int most = run.awaited() ? kSpins : kSpinsBesideComputation;
+  if (!crowded_.value_or(true)) return most;
+  const int here = posts_[rank_].cpu.load(std::memory_order_relaxed);
+  for (int r = 0; r < world_size_; ++r) {
+    if (!has_arrived(r) && posts_[r].cpu.load(std::memory_order_relaxed) == here) return 0;
+  }
+  return std::min(most, kSpinsWhenCrowded);
+}
+
 // True when all have arrived meanwhile.
 bool Rendezvous::spin(const OperationRun& run) {
+  const int spins = spins_worth_while(run);
   int r = 0;
-  for (int i = 0; i < spins_; ++i) {
+  for (int i = 0; i < spins; ++i) {
     if (i >= kSpinsBesideComputation && !run.awaited()) return false;
     while (has_arrived(r)) {
       if (++r == world_size_) return true;

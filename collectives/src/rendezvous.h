@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,7 @@ class Rendezvous {
   // they have met once more.
   struct alignas(128) Post {
     std::atomic<std::uint32_t> arrivals;
+    std::atomic<std::int32_t> cpu;  // where the rank was when it arrived last
     std::atomic<std::uint32_t> gave_up;
     alignas(128) Announcement announcements[2];
   };
@@ -92,6 +94,7 @@ class Rendezvous {
   void sleep();
   void open_gate();
   bool is_crowded();
+  int spins_worth_while(const OperationRun& run) const;
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
   Loss loss_of(int rank, bool needed);
@@ -103,7 +106,7 @@ class Rendezvous {
   const std::vector<int> slots_;
   int rank_;
   int world_size_;
-  int spins_ = 0;  // 0: not known yet
+  std::optional<bool> crowded_;
   Gate* gate_;
   Post* posts_;
   std::uint32_t arrivals_ = 0;   // this rank's
