@@ -6,9 +6,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
+#include <string>
 #include <system_error>
 
 #include "muster/base/crc32c.h"

@@ -2,14 +2,13 @@
 #ifndef MUSTER_BASE_FLIGHT_RECORDER_H_
 #define MUSTER_BASE_FLIGHT_RECORDER_H_
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <string_view>
+#include <utility>
 
 #include "muster/base/flight_format.h"
 #include "muster/base/rank_env.h"
