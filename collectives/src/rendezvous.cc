@@ -167,7 +167,7 @@ void Rendezvous::check_not_lost(int peer, const OperationRun& run) {
 }
 
 void Rendezvous::give_up() noexcept {
-  posts_[rank_].gave_up.store(1, std::memory_order_release);
+  posts_[rank_].gave_up.store(gate_->ranks_that_gave_up.fetch_add(1) + 1);
   open_gate();
 }
 
@@ -193,8 +193,13 @@ Rendezvous::Loss Rendezvous::loss_of(int rank, bool needed) {
   return needed && node_memory_.generation_moved() ? Loss::kGivenUpByLauncher : Loss::kNone;
 }
 
+bool Rendezvous::gave_up_before(int rank, int other) const {
+  return posts_[rank].gave_up.load() < posts_[other].gave_up.load();
+}
+
 // One loss makes others: a survivor gives up and leaves, the launcher ends the generation. The
-// message names the one that looks most like the first.
+// message names the one that looks most like the first. Where that one only gave up, the reason may
+// be somebody whom this rank misses as well.
 void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
   static constexpr const char* kHow[] = {"was lost", "was given up by the launcher",
                                          "gave up after an error of its own", "left", "died"};
@@ -203,23 +208,30 @@ void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
   for (int r = 0; r < world_size_; ++r) {
     const bool needed = r == noticed || !has_arrived(r);
     const Loss loss = r == rank_ ? Loss::kNone : loss_of(r, needed);
-    if (loss <= worst) continue;
+    const bool earlier = loss == worst && loss == Loss::kGaveUp && gave_up_before(r, first);
+    if (loss < worst || (loss == worst && !earlier)) continue;
     worst = loss;
     first = r;
   }
-  throw PeerLost(run.description() + ": " + last_seen(first) + " " + kHow[static_cast<int>(worst)] +
-                 "; " + kRestartAdvice);
+  std::string text = last_seen(first) + " " + kHow[static_cast<int>(worst)];
+  const std::string absent = worst == Loss::kGaveUp ? absent_ranks(first) : "";
+  if (!absent.empty()) text += "; still absent: " + absent;
+  throw PeerLost(run.description() + ": " + text + "; " + kRestartAdvice);
+}
+
+std::string Rendezvous::absent_ranks(int except) {
+  std::string absent;
+  for (int r = 0; r < world_size_; ++r) {
+    if (r == rank_ || r == except || has_arrived(r)) continue;
+    absent += (absent.empty() ? "" : ", ") + last_seen(r);
+  }
+  return absent;
 }
 
 void Rendezvous::throw_timeout(const OperationRun& run) {
-  std::string absent;
-  for (int r = 0; r < world_size_; ++r) {
-    if (r == rank_ || has_arrived(r)) continue;
-    absent += (absent.empty() ? "" : ", ") + last_seen(r);
-  }
   throw Timeout(run.description() + ": expected all ranks within " +
-                std::to_string(run.timeout().count()) + " ms, still absent: " + absent + "; " +
-                kRestartAdvice + ", or allow more time");
+                std::to_string(run.timeout().count()) + " ms, still absent: " + absent_ranks(-1) +
+                "; " + kRestartAdvice + ", or allow more time");
 }
 
 void Rendezvous::throw_timeout(const OperationRun& run, int absent_peer) {

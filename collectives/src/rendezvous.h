@@ -30,6 +30,8 @@ struct Announcement {
   std::uint64_t output_location;
   /// Of each part, where the ranks do not know each other's.
   std::int64_t counts[kMaxLocalRanks];
+  /// And what it expects of each rank.
+  std::int64_t expected[kMaxLocalRanks];
 };
 
 /// A barrier over all ranks of a group, at which they read each other's announcement.
@@ -67,8 +69,8 @@ class Rendezvous {
   // they have met once more.
   struct alignas(128) Post {
     std::atomic<std::uint32_t> arrivals;
-    std::atomic<std::int32_t> cpu;  // where the rank was when it arrived last
-    std::atomic<std::uint32_t> gave_up;
+    std::atomic<std::uint32_t> gave_up;  // 0: not; else it was the nth to do so
+    std::atomic<std::int32_t> cpu;       // where the rank was when it arrived last
     alignas(128) Announcement announcements[2];
   };
 
@@ -77,6 +79,7 @@ class Rendezvous {
   struct alignas(128) Gate {
     std::atomic<std::uint32_t> openings;  // futex word
     alignas(128) std::atomic<std::uint32_t> sleepers;
+    std::atomic<std::uint32_t> ranks_that_gave_up;
   };
 
   Announcement& announcement_of(int rank);
@@ -100,7 +103,10 @@ class Rendezvous {
   Loss loss_of(int rank, bool needed);
   [[noreturn]] void throw_lost(const OperationRun& run, int noticed);
   [[noreturn]] void throw_timeout(const OperationRun& run);
+  bool gave_up_before(int rank, int other) const;
   std::string last_seen(int rank);
+  /// In this meeting, but for `except`; -1 for none.
+  std::string absent_ranks(int except);
 
   NodeMemory& node_memory_;
   const std::vector<int> slots_;

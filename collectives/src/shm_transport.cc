@@ -94,6 +94,7 @@ void ShmTransport::announce(const Operation& op) {
                             : memory_->location(op.output, op.part_bytes()).value_or(kNotSymmetric);
   if (op.largest_part >= 0) return;
   for (std::size_t p = 0; p < op.parts.size(); ++p) own.counts[p] = op.parts[p].numel;
+  for (const Pull& pull : op.pulls) own.expected[pull.from] = pull.numel;
 }
 
 // What the ranks announced of counts they need not agree on. Returns the largest.
@@ -104,7 +105,13 @@ std::int64_t ShmTransport::check_counts(const OperationRun& run) {
     largest = std::max(largest, *std::max_element(counts, counts + world_size_));
   }
   for (const Pull& pull : run.operation().pulls) {
-    check_same_count(run, pull, rank_, rendezvous_.announcement(pull.from).counts[pull.part]);
+    check_same_count(run, {pull.from, rank_}, rendezvous_.announcement(pull.from).counts[pull.part],
+                     pull.numel);
+  }
+  for (const Push& push : run.operation().pushes) {
+    const std::int64_t given = run.operation().parts[static_cast<std::size_t>(push.part)].numel;
+    check_same_count(run, {rank_, push.to}, given,
+                     rendezvous_.announcement(push.to).expected[rank_]);
   }
   return largest;
 }

@@ -70,11 +70,12 @@ void check_same_operation(const OperationRun& run, const Signature& ours, int ou
                  "number of elements");
 }
 
-void check_same_count(const OperationRun& run, const Pull& pull, int rank, std::int64_t given) {
-  if (given == pull.numel) return;
-  throw Mismatch(run.description() + ": rank " + std::to_string(pull.from) + " gives " +
-                 std::to_string(given) + " elements for rank " + std::to_string(rank) +
-                 ", which expects " + std::to_string(pull.numel) +
+void check_same_count(const OperationRun& run, RankPair ranks, std::int64_t given,
+                      std::int64_t expected) {
+  if (given == expected) return;
+  throw Mismatch(run.description() + ": rank " + std::to_string(ranks.from) + " gives " +
+                 std::to_string(given) + " elements for rank " + std::to_string(ranks.to) +
+                 ", which expects " + std::to_string(expected) +
                  "; a rank's input_counts must be the others' output_counts");
 }
 

@@ -125,8 +125,14 @@ void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes);
 void check_same_operation(const OperationRun& run, const Signature& ours, int our_rank,
                           const Signature& theirs, int their_rank);
 
-/// Throws Mismatch when rank `from` gives `given` elements where this rank expects those of `pull`.
-void check_same_count(const OperationRun& run, const Pull& pull, int rank, std::int64_t given);
+struct RankPair {
+  int from = 0;
+  int to = 0;
+};
+
+/// Throws Mismatch when `ranks.from` gives another number of elements than `ranks.to` expects.
+void check_same_count(const OperationRun& run, RankPair ranks, std::int64_t given,
+                      std::int64_t expected);
 
 /// Throws Mismatch unless the peer's send, or receive, fits ours.
 void check_same_transfer(const OperationRun& run, int rank, const Signature& theirs);

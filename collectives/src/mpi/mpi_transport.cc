@@ -94,7 +94,9 @@ void MpiTransport::exchange_greetings(const OperationRun& run) {
     if (r == rank_) continue;
     const auto peer = static_cast<std::size_t>(r);
     const bool has_part = peer < op.parts.size();
-    own_greetings_[peer] = {op.signature, has_part ? op.parts[peer].numel : 0};
+    const bool has_pull = peer < op.pulls.size();
+    own_greetings_[peer] = {op.signature, has_part ? op.parts[peer].numel : 0,
+                            has_pull ? op.pulls[peer].numel : 0};
     transfers.receive(r, reinterpret_cast<std::byte*>(&greetings_[peer]), sizeof(Greeting));
     transfers.send(r, reinterpret_cast<const std::byte*>(&own_greetings_[peer]), sizeof(Greeting));
   }
@@ -107,7 +109,10 @@ void MpiTransport::exchange_greetings(const OperationRun& run) {
   if (op.largest_part >= 0) return;
   for (const Pull& pull : op.pulls) {
     if (pull.from == rank_) continue;
-    check_same_count(run, pull, rank_, greetings_[static_cast<std::size_t>(pull.from)].count);
+    const Greeting& theirs = greetings_[static_cast<std::size_t>(pull.from)];
+    const Greeting& ours = own_greetings_[static_cast<std::size_t>(pull.from)];
+    check_same_count(run, {pull.from, rank_}, theirs.count, ours.expected);
+    check_same_count(run, {rank_, pull.from}, ours.count, theirs.expected);
   }
 }
 

@@ -31,7 +31,8 @@ class MpiTransport : public Transport {
   /// How an operation begins between two ranks.
   struct Greeting {
     Signature signature;
-    std::int64_t count = 0;  ///< Of the part for the other, where counts are not agreed on.
+    std::int64_t count = 0;     ///< Of the part for the other, where counts are not agreed on.
+    std::int64_t expected = 0;  ///< Of the part that the other gives.
   };
 
   void exchange_greetings(const OperationRun& run);
