@@ -1,0 +1,89 @@
+// What tests of failing ranks have in common.
+#ifndef MUSTER_TESTS_COLLECTIVES_FAULTS_H_
+#define MUSTER_TESTS_COLLECTIVES_FAULTS_H_
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "collectives/every_operation.h"
+#include "collectives/rank_processes.h"
+
+namespace muster::testing {
+
+/// A number that all ranks see.
+class SharedNumber {
+ public:
+  SharedNumber()
+      : number_(static_cast<std::atomic<std::int64_t>*>(
+            mmap(nullptr, sizeof(std::atomic<std::int64_t>), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  ~SharedNumber() { munmap(number_, sizeof(*number_)); }
+  SharedNumber(const SharedNumber&) = delete;
+  SharedNumber& operator=(const SharedNumber&) = delete;
+  std::atomic<std::int64_t>& operator*() { return *number_; }
+
+ private:
+  std::atomic<std::int64_t>* number_;
+};
+
+inline std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+inline std::chrono::milliseconds since(std::int64_t ns) {
+  return std::chrono::milliseconds((now_ns() - ns) / 1000000);
+}
+
+/// The message of the Expected that `act` throws.
+template <typename Expected>
+std::string error_of(int rank, const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Expected& error) {
+    return error.what();
+  }
+  ADD_FAILURE() << "rank " << rank << " saw no error";
+  return "";
+}
+
+inline void expect_survivors_well(const std::vector<RankEnd>& ends, int victim) {
+  for (int rank = 0; rank < static_cast<int>(ends.size()); ++rank) {
+    const RankEnd& end = ends[static_cast<std::size_t>(rank)];
+    if (rank == victim) {
+      EXPECT_EQ(end.signal, SIGKILL);
+    } else {
+      EXPECT_TRUE(end.exited_well) << "rank " << rank << ", signal " << end.signal;
+    }
+  }
+}
+
+/// An operation in one of the ways that shared memory has for it: all data in one small slot;
+/// chunk by chunk through the staging area; straight between symmetric tensors.
+struct Way {
+  AnyOperation operation;
+  Call call;
+  std::string title;
+};
+
+inline std::vector<Way> every_operation_in_every_way() {
+  constexpr std::int64_t kLarge = 1000000;  // several chunks
+  std::vector<Way> all;
+  for (const AnyOperation& operation : every_operation()) {
+    all.push_back({operation, Call{}, operation.title() + ", small"});
+    if (!operation.has_data()) continue;
+    all.push_back({operation, Call{.numel = kLarge}, operation.title() + ", staged"});
+    all.push_back({operation, Call{.memory = Memory::kSymmetric, .numel = kLarge},
+                   operation.title() + ", direct"});
+  }
+  return all;
+}
+
+}  // namespace muster::testing
+
+#endif  // MUSTER_TESTS_COLLECTIVES_FAULTS_H_

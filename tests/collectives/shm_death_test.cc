@@ -1,0 +1,168 @@
+// Ranks that die or leave, before and in the middle of every operation: what the others are told,
+// and how soon.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/sysinfo.h>
+
+#include <string>
+#include <thread>
+
+#include "collectives/faults.h"
+#include "muster/base/error.h"
+
+namespace muster::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr auto kAtOnce = milliseconds(1000);
+constexpr auto kOperationTimeout = milliseconds(20000);
+
+// The transfers' numbers are their own.
+std::string number_after_a_barrier(const AnyOperation& operation) {
+  return operation.is_transfer() ? "operation 0:" : "operation 1:";
+}
+
+TEST(ShmFaults, ADeathBeforeAnyOperationIsPeerLostOnEverySurvivorAtOnce) {
+  constexpr int kVictim = 1;
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    SharedNumber death;
+    const auto memory = NodeMemory::create(3, 0);
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      if (rank == kVictim) {
+        *death = now_ns();
+        raise(SIGKILL);
+      }
+      const std::string message =
+          error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); });
+      EXPECT_LT(since(*death), kAtOnce);
+      EXPECT_THAT(message,
+                  AllOf(HasSubstr(way.operation.name + "("),
+                        HasSubstr(number_after_a_barrier(way.operation)), HasSubstr("rank 1 ("),
+                        HasSubstr("last in barrier, operation 0"), HasSubstr("died")));
+      // The communicator stays failed.
+      EXPECT_EQ(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }), message);
+    };
+    expect_survivors_well(run_ranks(*memory, 3, kOperationTimeout, body), kVictim);
+  }
+}
+
+// The victim dies at some point of a stream of operations, while its own are under way.
+TEST(ShmFaults, ADeathInTheMiddleIsPeerLostOnEverySurvivorAtOnce) {
+  constexpr int kVictim = 0;
+  int delay_us = 0;
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    delay_us = (delay_us * 7 + 131) % 3000;
+    SharedNumber death;
+    const auto memory = NodeMemory::create(2, 0);
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      Call call = way.call;
+      call.peer = 1 - rank;
+      if (rank == kVictim) {
+        const AnyOperation answer = answer_to(way.operation);
+        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(delay_us);
+        for (Work work = answer.start(communicator, call);
+             std::chrono::steady_clock::now() < end;) {
+          if (work.done()) work = answer.start(communicator, call);
+        }
+        *death = now_ns();
+        raise(SIGKILL);
+      }
+      const std::string message = error_of<PeerLost>(rank, [&] {
+        for (;;) way.operation.start(communicator, call).wait();
+      });
+      EXPECT_LT(since(*death), kAtOnce);
+      EXPECT_THAT(message, AllOf(HasSubstr("rank 0 ("), HasSubstr("died")));
+    };
+    expect_survivors_well(run_ranks(*memory, 2, kOperationTimeout, body), kVictim);
+  }
+}
+
+TEST(ShmFaults, LeavingIsPeerLostForThoseWhoGoOnInAnyOperation) {
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    SharedNumber leaving;
+    run_ranks(3, [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      if (rank == 1) {
+        *leaving = now_ns();
+        return;
+      }
+      const std::string message =
+          error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); });
+      EXPECT_LT(since(*leaving), kAtOnce);
+      EXPECT_THAT(message, AllOf(HasSubstr(way.operation.name + "("), HasSubstr("rank 1 ("),
+                                 HasSubstr("last in barrier, operation 0"), HasSubstr("left")));
+    });
+  }
+}
+
+TEST(ShmFaults, LeavingAfterTheLastOperationHarmsNobody) {
+  for (int repetition = 0; repetition < 20; ++repetition) {
+    run_ranks(4, [](int, Communicator& communicator) {
+      for (int i = 0; i < 50; ++i) communicator.all_reduce(at::full({i}, 1.0)).wait();
+    });
+  }
+}
+
+// The kernel frees the victim's memory before it reaps the process; nobody may wait for that.
+TEST(ShmFaults, TheDeathOfALargeProcessIsToldAtOnceToo) {
+  constexpr std::uint64_t kVictimBytes = std::uint64_t{4} << 30;
+  struct sysinfo machine {};
+  ASSERT_EQ(sysinfo(&machine), 0);
+  const std::uint64_t free = std::uint64_t{machine.freeram} * machine.mem_unit;
+  if (free < 2 * kVictimBytes) {
+    GTEST_SKIP() << "needs 8 GiB of free memory, found " << (free >> 20) << " MiB";
+  }
+  SharedNumber touched;
+  SharedNumber death;
+  const auto memory = NodeMemory::create(2, 0);
+  const auto body = [&](int rank, Communicator& communicator) {
+    if (rank == 1) {
+      void* held = mmap(nullptr, kVictimBytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+      ASSERT_NE(held, MAP_FAILED);
+      *touched = 1;
+    }
+    while (*touched == 0) std::this_thread::yield();  // that takes seconds
+    communicator.barrier().wait();
+    if (rank == 1) {
+      *death = now_ns();
+      raise(SIGKILL);
+    }
+    EXPECT_THAT(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }),
+                AllOf(HasSubstr("rank 1 ("), HasSubstr("died")));
+    EXPECT_LT(since(*death), kAtOnce);
+  };
+  expect_survivors_well(run_ranks(*memory, 2, kOperationTimeout, body), 1);
+}
+
+// The parts of a split stand on their own; the whole needs everybody.
+TEST(ShmFaults, ADeathHarmsThePartsThatNeedTheDeadAlone) {
+  const auto memory = NodeMemory::create(4, 0);
+  const auto body = [&](int rank, Communicator& whole) {
+    const auto part = whole.split(rank / 2, rank);
+    if (rank == 3) raise(SIGKILL);
+    at::Tensor tensor = at::full({10}, rank, at::kLong);
+    if (rank == 2) {
+      EXPECT_THAT(
+          error_of<PeerLost>(rank, [&] { part->all_reduce(tensor).wait(); }),
+          AllOf(HasSubstr("of split 0 (color 1)"), HasSubstr("rank 1 ("), HasSubstr("died")));
+    } else {
+      for (int i = 0; i < 100; ++i) part->all_reduce(tensor.fill_(rank)).wait();
+      EXPECT_TRUE(tensor.eq(1).all().item<bool>());
+    }
+    EXPECT_THAT(error_of<PeerLost>(rank, [&] { whole.barrier().wait(); }),
+                AllOf(HasSubstr("rank 3 ("), HasSubstr("died")));
+  };
+  expect_survivors_well(run_ranks(*memory, 4, kOperationTimeout, body), 3);
+}
+
+}  // namespace
+}  // namespace muster::testing

@@ -1,0 +1,112 @@
+// Ranks that call different things, at every operation: both calls are named on both sides.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "collectives/faults.h"
+#include "muster/base/error.h"
+
+namespace muster::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Rank 0 calls an operation, rank 1 the same (or its answer) with another argument.
+struct Disagreement {
+  std::string title;
+  Call other;
+  std::string said_first;  // of rank 0's call, by both
+  std::string said_second;
+};
+
+std::string elements(std::int64_t numel) { return std::to_string(numel) + " elements"; }
+
+std::vector<Disagreement> disagreements(const AnyOperation& operation, const Call& call) {
+  std::vector<Disagreement> all;
+  if (!operation.has_data()) return all;
+  const auto add = [&](const char* title, const std::string& first, const std::string& second) {
+    return &all.emplace_back(Disagreement{title, call, first, second}).other;
+  };
+  add("dtype", "Float", "Double")->dtype = at::kDouble;
+  if (operation.has_counts()) {
+    const bool agreed = operation.name == "all_gather";
+    add("counts", agreed ? elements(2 * call.numel) : "gives " + elements(call.numel),
+        agreed ? elements(2 * call.numel + 1) : "expects " + std::to_string(call.numel + 1))
+        ->more_of_last = 1;
+  } else {
+    const std::int64_t slices = operation.name == "all_to_all" ? 2 : 1;
+    const std::string said = elements(slices * call.numel);
+    add("numel", said, elements(slices * (call.numel + 1)))->numel += 1;
+    add("way", said, elements(slices * call.numel * 5000))->numel *= 5000;
+  }
+  if (operation.has_root()) add("root", "root 0", "root 1")->root = 1;
+  if (operation.has_reduce_op()) add("reduce op", "(sum, ", "(max, ")->op = ReduceOp::kMax;
+  if (operation.is_canonical()) {
+    add("logical ranks", "2 logical ranks", "4 logical ranks")->more_logical_ranks = 2;
+  }
+  return all;
+}
+
+void expect_mismatch(const std::function<Work(Communicator&)>& first,
+                     const std::function<Work(Communicator&)>& second,
+                     const std::string& said_first, const std::string& said_second) {
+  run_ranks(2, [&](int rank, Communicator& communicator) {
+    EXPECT_THAT(
+        error_of<Mismatch>(rank, [&] { (rank == 0 ? first : second)(communicator).wait(); }),
+        AllOf(HasSubstr("operation 0"), HasSubstr("rank 0 "), HasSubstr("rank 1"),
+              HasSubstr(said_first), HasSubstr(said_second)));
+  });
+}
+
+TEST(ShmFaults, AnotherArgumentIsAMismatchNamingBothCalls) {
+  for (const AnyOperation& operation : every_operation()) {
+    const AnyOperation answer = answer_to(operation);
+    const Call call{.peer = 1};
+    for (Disagreement& disagreement : disagreements(operation, call)) {
+      SCOPED_TRACE(operation.title() + ", " + disagreement.title);
+      disagreement.other.peer = 0;
+      expect_mismatch([&](Communicator& c) { return operation.start(c, call); },
+                      [&](Communicator& c) { return answer.start(c, disagreement.other); },
+                      disagreement.said_first, disagreement.said_second);
+    }
+  }
+}
+
+TEST(ShmFaults, AnotherOperationIsAMismatchNamingBothCalls) {
+  const std::vector<AnyOperation> all = every_operation();
+  for (const AnyOperation& first : all) {
+    for (const AnyOperation& second : all) {
+      if (first.name == second.name || first.is_transfer() || second.is_transfer()) continue;
+      SCOPED_TRACE(first.title() + " and " + second.title());
+      const Call call;
+      expect_mismatch([&](Communicator& c) { return first.start(c, call); },
+                      [&](Communicator& c) { return second.start(c, call); },
+                      "rank 0 called " + first.name + "(", "rank 1 called " + second.name + "(");
+    }
+  }
+}
+
+// Two of three agree; all three are told who does not.
+TEST(ShmFaults, TheMajorityIsToldWhoDisagrees) {
+  for (const AnyOperation& operation : every_operation()) {
+    if (operation.is_transfer() || operation.name == "barrier") continue;
+    SCOPED_TRACE(operation.title());
+    run_ranks(3, [&](int rank, Communicator& communicator) {
+      const auto run = [&] {
+        const Work work =
+            rank == 2 ? communicator.barrier() : operation.start(communicator, Call{});
+        Work(work).wait();
+      };
+      EXPECT_THAT(error_of<Mismatch>(rank, run),
+                  AllOf(HasSubstr("rank 2 called barrier()"),
+                        HasSubstr(" called " + operation.name + "(")));
+    });
+  }
+}
+
+}  // namespace
+}  // namespace muster::testing

@@ -1,0 +1,125 @@
+// Ranks that fall silent, and ranks that abort, at every operation.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "collectives/faults.h"
+#include "muster/base/error.h"
+
+namespace muster::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(ShmFaults, SilenceIsATimeoutNamingTheAbsentInAnyOperation) {
+  constexpr int kVictim = 2;
+  constexpr auto kDeadline = milliseconds(300);
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    const auto memory = NodeMemory::create(3, 0);
+    SharedNumber silent;
+    SharedNumber told;
+    const auto body = [&](int rank, Communicator& communicator) {
+      if (rank == kVictim) {
+        *silent = 1;
+        raise(SIGSTOP);
+      }
+      while (*silent == 0) std::this_thread::yield();
+      Call call = way.call;
+      call.peer = kVictim;
+      const std::int64_t begin = now_ns();
+      const std::string message =
+          error_of<Error>(rank, [&] { way.operation.start(communicator, call).wait(); });
+      EXPECT_LT(since(begin), kDeadline + milliseconds(1000));
+      EXPECT_THAT(message, AllOf(HasSubstr(way.operation.name + "("), HasSubstr("rank 2 ("),
+                                 HasSubstr("before its first operation")));
+      // Whoever is later may hear that the other gave up.
+      const bool told_by_other = message.find("gave up") != std::string::npos;
+      if (!told_by_other) {
+        EXPECT_THAT(message, HasSubstr("within 300 ms"));
+      }
+      if (++*told == 2) kill(memory->control().slots[kVictim].pid, SIGKILL);
+    };
+    expect_survivors_well(run_ranks(*memory, 3, kDeadline, body), kVictim);
+  }
+}
+
+TEST(ShmFaults, TheLaunchersWordIsPeerLostInAnyOperation) {
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    const auto memory = NodeMemory::create(2, 4);
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      if (rank == 1) raise(SIGSTOP);
+      memory->end_generation();
+      EXPECT_THAT(
+          error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); }),
+          AllOf(HasSubstr(way.operation.name + "("), HasSubstr("rank 1 ("),
+                HasSubstr("given up by the launcher")));
+      kill(memory->control().slots[1].pid, SIGKILL);
+    };
+    expect_survivors_well(run_ranks(*memory, 2, milliseconds(20000), body), 1);
+  }
+}
+
+// Rank 1 waits for rank 2, which stays away until the abort; rank 0 waits for rank 1.
+TEST(ShmFaults, AbortWakesItsOwnWaitersAndIsPeerLostForTheOthersInAnyOperation) {
+  constexpr int kAborting = 1;
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    const auto memory = NodeMemory::create(3, 0);
+    SharedNumber begun;
+    SharedNumber aborted;
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      Call call = way.call;
+      call.peer = rank == kAborting ? 2 : kAborting;
+      const auto run = [&] { way.operation.start(communicator, call).wait(); };
+      if (rank == kAborting) {
+        std::thread aborter([&] {
+          const char* doing = memory->control().slots[kAborting].operation;
+          while (std::strcmp(doing, way.operation.name.c_str()) != 0) std::this_thread::yield();
+          *begun = now_ns();
+          communicator.abort("out of patience");
+          *aborted = 1;
+        });
+        const std::string message = error_of<PeerLost>(rank, run);
+        aborter.join();
+        EXPECT_THAT(message, HasSubstr("aborted by this rank: out of patience"));
+        EXPECT_THAT(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }), message);
+      } else {
+        while (rank == 2 && *aborted == 0) std::this_thread::yield();
+        // An operation that had all it needed of rank 1 ends well; the next cannot.
+        const std::string message = error_of<PeerLost>(rank, [&] {
+          for (;;) run();
+        });
+        EXPECT_THAT(message, AllOf(HasSubstr("rank 1 ("), HasSubstr("gave up")));
+      }
+      EXPECT_LT(since(*begun), milliseconds(1000));
+    };
+    for (const RankEnd& end : run_ranks(*memory, 3, milliseconds(20000), body)) {
+      EXPECT_TRUE(end.exited_well);
+    }
+  }
+}
+
+TEST(ShmFaults, AnAbortedPartLeavesTheWholeUsable) {
+  run_ranks(3, [](int rank, Communicator& whole) {
+    const auto part = whole.split(rank == 2 ? -1 : 0, rank);
+    if (rank == 1) part->abort("not needed any more");
+    if (part) error_of<PeerLost>(rank, [&] { part->barrier().wait(); });
+    at::Tensor tensor = at::full({100000}, rank, at::kLong);
+    whole.all_reduce(tensor).wait();
+    EXPECT_TRUE(tensor.eq(3).all().item<bool>());
+    const auto again = whole.split(rank == 2 ? -1 : 0, rank);
+    if (again) again->barrier().wait();
+  });
+}
+
+}  // namespace
+}  // namespace muster::testing
