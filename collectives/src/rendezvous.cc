@@ -37,7 +37,6 @@ inline void pause_cpu() {
 Rendezvous::Rendezvous(SymmetricMemory& memory, int rank)
     : node_memory_(*memory.group().memory),
       slots_(memory.group().slots),
-      names_(memory.group().names),
       rank_(rank),
       world_size_(memory.group().world_size()),
       gate_(reinterpret_cast<Gate*>(memory.allocate_shared(sizeof(Gate)))),
@@ -58,8 +57,7 @@ void Rendezvous::begin(const OperationRun& run) {
   meet(run);
   if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
   for (int r = 0; r < world_size_; ++r) {
-    check_same_operation(run, run.operation().signature, name_of(rank_),
-                         announcement_of(r).signature, name_of(r));
+    check_same_operation(run, run.operation().signature, rank_, announcement_of(r).signature, r);
   }
 }
 
@@ -176,14 +174,14 @@ void Rendezvous::give_up() noexcept {
 std::string Rendezvous::last_seen(int rank) {
   const RankSlot& theirs = slot(rank);
   if (theirs.state.load() == static_cast<std::uint32_t>(RankState::kAbsent)) {
-    return "rank " + std::to_string(name_of(rank)) + " (never seen)";
+    return "rank " + std::to_string(rank) + " (never seen)";
   }
   const std::string name(theirs.operation, strnlen(theirs.operation, sizeof(theirs.operation)));
   const std::string doing =
       name.empty() ? "before its first operation"
                    : "last in " + name + ", operation " + std::to_string(theirs.sequence.load());
-  return "rank " + std::to_string(name_of(rank)) + " (process " +
-         std::to_string(theirs.pid.load()) + ", " + doing + ")";
+  return "rank " + std::to_string(rank) + " (process " + std::to_string(theirs.pid.load()) + ", " +
+         doing + ")";
 }
 
 Rendezvous::Loss Rendezvous::loss_of(int rank, bool needed) {
