@@ -18,8 +18,11 @@ constexpr auto kNap = std::chrono::microseconds(50);
 constexpr auto kLongestNap = std::chrono::microseconds(800);
 // Turns in which no transfer went on, before the runner naps between turns.
 constexpr int kTurnsBeforeNap = 1000;
-// And of naps between two looks at the peers' health.
-constexpr int kTurnsBetweenChecks = 20;
+// Between two looks at the peers' health, whatever goes on meanwhile: data for one peer say nothing
+// of another.
+constexpr auto kBetweenChecks = std::chrono::milliseconds(2);
+// And of turns without a nap between two looks at the clock.
+constexpr int kTurnsBetweenClockReads = 64;
 
 // A caller with nothing else to do.
 class Waiter {
@@ -245,17 +248,24 @@ std::vector<std::shared_ptr<OperationQueue::Item>> OperationQueue::transfers_at_
 
 void OperationQueue::turn_to(const std::vector<std::shared_ptr<Item>>& transfers,
                              std::vector<std::shared_ptr<Item>>& ended) {
+  ++turns_;
   ++idle_turns_;
+  std::vector<std::shared_ptr<Item>> going_on;
   for (const auto& transfer : transfers) {
     const Turn turn = transfer->advance(*transport_);
-    if (turn == Turn::kEnded) ended.push_back(transfer);
+    (turn == Turn::kEnded ? ended : going_on).push_back(transfer);
     if (turn != Turn::kIdle) idle_turns_ = 0;
   }
-  if (idle_turns_ < kTurnsBeforeNap) return;
-  if (idle_turns_ % kTurnsBetweenChecks == 0) {
-    for (const auto& transfer : transfers) transfer->check();
-  }
-  std::this_thread::sleep_for(kNap);
+  const bool naps = idle_turns_ >= kTurnsBeforeNap;
+  if (naps || turns_ % kTurnsBetweenClockReads == 0) check_in_time(going_on);
+  if (naps) std::this_thread::sleep_for(kNap);
+}
+
+void OperationQueue::check_in_time(const std::vector<std::shared_ptr<Item>>& transfers) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_check_) return;
+  next_check_ = now + kBetweenChecks;
+  for (const auto& transfer : transfers) transfer->check();
 }
 
 void OperationQueue::run_some(std::unique_lock<std::mutex>& lock) {

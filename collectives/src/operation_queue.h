@@ -73,6 +73,7 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   std::vector<std::shared_ptr<Item>> transfers_at_head() const;
   void turn_to(const std::vector<std::shared_ptr<Item>>& transfers,
                std::vector<std::shared_ptr<Item>>& ended);
+  void check_in_time(const std::vector<std::shared_ptr<Item>>& transfers);
   void end(const std::vector<std::shared_ptr<Item>>& ended, const std::exception_ptr& error);
   void fail(const std::exception_ptr& error);
 
@@ -91,10 +92,12 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   bool has_runner_ = false;
   bool progress_sleeps_ = false;  // without a timeout: a new item must wake it
   bool stopping_ = false;
-  std::uint64_t next_sequence_ = 0;           // of collectives
-  std::uint64_t next_transfer_sequence_ = 0;  // of transfers, which concern not all ranks
-  int idle_turns_ = 0;                        // of transfers in a row, in which none went on
-  std::exception_ptr failure_;                // the first error; later operations get the same
+  std::uint64_t next_sequence_ = 0;                   // of collectives
+  std::uint64_t next_transfer_sequence_ = 0;          // of transfers, which concern not all ranks
+  std::uint64_t turns_ = 0;                           // of transfers
+  int idle_turns_ = 0;                                // in a row, in which none went on
+  std::chrono::steady_clock::time_point next_check_;  // of transfers' peers
+  std::exception_ptr failure_;  // the first error; later operations get the same
 };
 
 }  // namespace muster::internal

@@ -54,6 +54,7 @@ Announcement& Rendezvous::new_announcement() {
 
 void Rendezvous::begin(const OperationRun& run) {
   record(run);
+  posts_[rank_].begun.store(announced_, std::memory_order_release);
   meet(run);
   if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
   for (int r = 0; r < world_size_; ++r) {
@@ -158,12 +159,38 @@ void Rendezvous::check_nobody_lost(const OperationRun& run) {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_ || has_arrived(r)) continue;
     const bool lost = gave_up(r) || node_memory_.generation_moved() || is_gone(r);
-    if (lost && !has_arrived(r)) throw_lost(run, r);
+    if (!lost || has_arrived(r)) continue;
+    check_same_calls(run);
+    throw_lost(run, r);
   }
 }
 
-void Rendezvous::check_not_lost(int peer, const OperationRun& run) {
-  if (gave_up(peer) || node_memory_.generation_moved() || is_gone(peer)) throw_lost(run, peer);
+// Against the calls that absent ranks could not go on with.
+void Rendezvous::check_same_calls(const OperationRun& run) {
+  for (int r = 0; r < world_size_; ++r) {
+    if (r == rank_ || has_arrived(r) || !gave_up(r) || posts_[r].refused_call[0] == '\0') continue;
+    throw_different_calls(run, {rank_, run.call()}, {r, posts_[r].refused_call});
+  }
+}
+
+// It waits for this rank there, so that its announcement stays.
+bool Rendezvous::is_in_later_collective(int peer) const {
+  return posts_[peer].begun.load(std::memory_order_acquire) > announced_;
+}
+
+bool Rendezvous::will_not_answer(int peer) {
+  return is_in_later_collective(peer) || gave_up(peer) || node_memory_.generation_moved() ||
+         is_gone(peer);
+}
+
+void Rendezvous::throw_no_answer(int peer, const OperationRun& run) {
+  if (is_gone(peer) || gave_up(peer) || !is_in_later_collective(peer)) throw_lost(run, peer);
+  const Signature& theirs = posts_[peer].announcements[(announced_ + 1) % 2].signature;
+  if (theirs.kind == OperationKind::kLeave) {
+    check_same_operation(run, run.operation().signature, rank_, theirs, peer);
+  }
+  run.call().copy(posts_[rank_].refused_call, sizeof(Post::refused_call) - 1);
+  throw_different_calls(run, {rank_, run.call()}, {peer, theirs.description()});
 }
 
 void Rendezvous::give_up() noexcept {

@@ -60,8 +60,12 @@ class Rendezvous {
 
   /// What the messages of others say that this rank does.
   void record(const OperationRun& run);
-  /// Throws PeerLost when `peer` died, left or gave up.
-  void check_not_lost(int peer, const OperationRun& run);
+  /// True when `peer` died, left or gave up, or waits for this rank in a collective that stands
+  /// behind the transfer here: it will not transfer what it has not begun to.
+  bool will_not_answer(int peer);
+  /// Requires that. Throws PeerLost, or Mismatch, which the ranks in that collective then throw
+  /// too.
+  [[noreturn]] void throw_no_answer(int peer, const OperationRun& run);
   [[noreturn]] void throw_timeout(const OperationRun& run, int absent_peer);
 
  private:
@@ -71,6 +75,8 @@ class Rendezvous {
     std::atomic<std::uint32_t> arrivals;
     std::atomic<std::uint32_t> gave_up;  // 0: not; else it was the nth to do so
     std::atomic<std::int32_t> cpu;       // where the rank was when it arrived last
+    std::atomic<std::uint64_t> begun;    // announcements that are written
+    char refused_call[160];  // with which the rank could not go on; valid once it gave up, or ""
     alignas(128) Announcement announcements[2];
   };
 
@@ -101,6 +107,8 @@ class Rendezvous {
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
   Loss loss_of(int rank, bool needed);
+  bool is_in_later_collective(int peer) const;
+  void check_same_calls(const OperationRun& run);
   [[noreturn]] void throw_lost(const OperationRun& run, int noticed);
   [[noreturn]] void throw_timeout(const OperationRun& run);
   bool gave_up_before(int rank, int other) const;

@@ -18,13 +18,12 @@ class ShmChannels::Side : public Transfer {
         rendezvous_(channels.rendezvous_),
         peer_(op.peer) {}
 
-  // A peer that is gone may have ended the transfer, or refused it, before.
+  // A peer that is gone, or went on, may have ended the transfer, or refused it, before.
   void check(const OperationRun& run) override {
     run.check_wanted();
-    try {
-      rendezvous_.check_not_lost(peer_, run);
-    } catch (const PeerLost&) {
-      if (advance(run) != Turn::kEnded) throw;
+    if (rendezvous_.will_not_answer(peer_)) {
+      if (advance(run) == Turn::kEnded) return;
+      rendezvous_.throw_no_answer(peer_, run);
     }
     if (run.overdue()) rendezvous_.throw_timeout(run, peer_);
   }

@@ -27,14 +27,18 @@ void Interruption::raise(const std::string& what) const {
   throw PeerLost(what + ": " + reason_);
 }
 
-std::string OperationRun::description() const {
+std::string OperationRun::call() const {
   std::string text = operation_.signature.description();
   if (operation_.signature.kind == OperationKind::kSend) {
     text += " to rank " + std::to_string(operation_.peer);
   } else if (operation_.signature.kind == OperationKind::kReceive) {
     text += " from rank " + std::to_string(operation_.peer);
   }
-  text += ", operation " + std::to_string(sequence_);
+  return text;
+}
+
+std::string OperationRun::description() const {
+  const std::string text = call() + ", operation " + std::to_string(sequence_);
   return communicator_.empty() ? text : text + " of " + communicator_;
 }
 
@@ -63,9 +67,13 @@ void check_same_operation(const OperationRun& run, const Signature& ours, int ou
     throw PeerLost(run.description() + ": rank " + std::to_string(their_rank) + " left; " +
                    kRestartAdvice);
   }
+  throw_different_calls(run, {our_rank, ours.description()}, {their_rank, theirs.description()});
+}
+
+void throw_different_calls(const OperationRun& run, const RankCall& ours, const RankCall& theirs) {
   throw Mismatch("operation " + std::to_string(run.sequence()) + ": rank " +
-                 std::to_string(our_rank) + " called " + ours.description() + ", rank " +
-                 std::to_string(their_rank) + " called " + theirs.description() +
+                 std::to_string(ours.rank) + " called " + ours.call + ", rank " +
+                 std::to_string(theirs.rank) + " called " + theirs.call +
                  "; every rank must make the same calls in the same order, with the same dtype and "
                  "number of elements");
 }

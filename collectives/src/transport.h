@@ -55,6 +55,8 @@ class OperationRun {
   std::chrono::milliseconds timeout() const { return timeout_; }
   std::chrono::steady_clock::time_point started() const { return started_; }
   bool overdue() const { return std::chrono::steady_clock::now() - started_ > timeout_; }
+  /// "send(float32, 64 elements) to rank 1".
+  std::string call() const;
   /// "all_reduce(sum, float32, 64 elements), operation 12".
   std::string description() const;
   /// Throws when there is an interruption.
@@ -124,6 +126,16 @@ void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes);
 /// leave.
 void check_same_operation(const OperationRun& run, const Signature& ours, int our_rank,
                           const Signature& theirs, int their_rank);
+
+/// A call of some rank, for messages.
+struct RankCall {
+  int rank = 0;
+  std::string call;
+};
+
+/// Throws Mismatch naming both calls.
+[[noreturn]] void throw_different_calls(const OperationRun& run, const RankCall& ours,
+                                        const RankCall& theirs);
 
 struct RankPair {
   int from = 0;

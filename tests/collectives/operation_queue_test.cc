@@ -25,6 +25,7 @@ struct Notes {
   std::atomic<int> started_transfers{0};
   std::atomic<int> peer_that_ends{-1};
   std::atomic<int> peer_that_fails{-1};
+  std::atomic<int> peer_that_moves{-1};
   std::promise<void> release;  // what an operation of kBlocks elements waits for
   std::shared_future<void> released{release.get_future()};
 };
@@ -68,6 +69,7 @@ class NotingTransfer : public Transfer {
   NotingTransfer(std::shared_ptr<Notes> notes, int peer) : notes_(std::move(notes)), peer_(peer) {}
 
   Turn advance(const OperationRun&) override {
+    if (notes_->peer_that_moves == peer_) return Turn::kMoved;
     return notes_->peer_that_ends == peer_ ? Turn::kEnded : Turn::kIdle;
   }
   void check(const OperationRun& run) override {
@@ -219,6 +221,15 @@ TEST_F(OperationQueueTest, FailsATransferWhosePeerIsLostAndAllElse) {
   notes_->peer_that_fails = 2;
   EXPECT_THROW(first->wait(), PeerLost);
   EXPECT_THROW(second->wait(), PeerLost);
+}
+
+// However long the data for another peer may be.
+TEST_F(OperationQueueTest, NoticesALostPeerWhileAnotherTransferMoves) {
+  const auto moving = send_to(1);
+  const auto idle = send_to(2);
+  notes_->peer_that_moves = 1;
+  notes_->peer_that_fails = 2;
+  EXPECT_THROW(idle->wait_for(std::chrono::seconds(10)), PeerLost);
 }
 
 TEST_F(OperationQueueTest, AnAbortWakesEveryWaiter) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,6 +89,47 @@ TEST(ShmFaults, AnotherOperationIsAMismatchNamingBothCalls) {
                       "rank 0 called " + first.name + "(", "rank 1 called " + second.name + "(");
     }
   }
+}
+
+// A collective begins when the transfers before it have ended, so neither would ever go on. Rank 2
+// waits in the collective as well.
+TEST(ShmFaults, ATransferThatMeetsACollectiveIsAMismatchAtOnceOnEveryRank) {
+  const std::vector<AnyOperation> all = every_operation();
+  for (const AnyOperation& transfer : all) {
+    if (!transfer.is_transfer()) continue;
+    for (const AnyOperation& collective : all) {
+      if (collective.is_transfer()) continue;
+      SCOPED_TRACE(transfer.title() + " and " + collective.title());
+      run_ranks(3, [&](int rank, Communicator& communicator) {
+        communicator.barrier().wait();
+        const Call call{.numel = 100000, .peer = 1};
+        const std::int64_t begin = now_ns();
+        const std::string message = error_of<Mismatch>(
+            rank, [&] { (rank == 0 ? transfer : collective).start(communicator, call).wait(); });
+        EXPECT_LT(since(begin), std::chrono::milliseconds(1000));
+        EXPECT_THAT(message,
+                    AllOf(HasSubstr("rank 0 called " + transfer.name + "(Float, 100000 elements) " +
+                                    (transfer.name == "send" ? "to" : "from") + " rank 1"),
+                          HasSubstr("rank " + std::to_string(std::max(rank, 1)) + " called " +
+                                    collective.name + "(")));
+      });
+    }
+  }
+}
+
+// The peer is still in a collective that this rank has left, and answers after it.
+TEST(ShmFaults, ATransferThatOvertakesACollectiveIsNoMismatch) {
+  run_ranks(2, [](int rank, Communicator& communicator) {
+    at::Tensor gathered = at::empty({2000000}, at::kFloat);
+    at::Tensor tensor = at::full({10}, rank, at::kLong);
+    for (int i = 0; i < 100; ++i) {
+      Work gather = communicator.gather(gathered, gathered.narrow(0, 1000000 * rank, 1000000), 0);
+      Work transfer = rank == 0 ? communicator.recv(tensor, 1) : communicator.send(tensor, 0);
+      transfer.wait();
+      gather.wait();
+    }
+    EXPECT_TRUE(tensor.eq(1).all().item<bool>());
+  });
 }
 
 // Two of three agree; all three are told who does not.

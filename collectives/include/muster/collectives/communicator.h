@@ -97,7 +97,8 @@ class Communicator {
   /// both get Mismatch. Ends once `peer` has taken it. Transfers from one rank to another arrive in
   /// the order of their issue; those to and from different peers, and in both directions, may be in
   /// flight together: issue both sends and receives before waiting for any. A collective behind
-  /// them begins when all of them have ended.
+  /// them begins when all of them have ended: where `peer` has gone on to one without its side of
+  /// the transfer, shared memory tells both Mismatch at once, and the others in the collective too.
   virtual Work send(at::Tensor tensor, int peer) = 0;
   /// The other side: `tensor` becomes `peer`'s.
   virtual Work recv(at::Tensor tensor, int peer) = 0;
