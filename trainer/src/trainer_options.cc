@@ -5,6 +5,8 @@
 #include <array>
 #include <string_view>
 
+#include "muster/base/error.h"
+
 namespace muster {
 
 void TrainerOptions::bind(OptionSet& set) {
@@ -22,10 +24,18 @@ void TrainerOptions::bind(OptionSet& set) {
   set.group("Optimizer");
   set.add_choice("optimizer", &optimizer, {"sgd", "adamw"}, "Update rule");
   set.add("learning-rate", &learning_rate, "Base learning rate");
-  set.add_choice("schedule", &schedule, {"constant", "cosine"}, "Learning rate over the steps");
+  set.add("schedule", &schedule,
+          "Learning rate over the steps: constant, linear, cosine, polynomial, step, exponential, "
+          "one-cycle; or a chain, each from the base rate: constant:800,linear");
   set.add("warmup-steps", &warmup_steps, "Steps in which the learning rate rises linearly");
   set.add("min-learning-rate-factor", &min_learning_rate_factor,
-          "Where the cosine ends, as a fraction of the base rate");
+          "Where linear, cosine and polynomial end, as a fraction of the base rate");
+  set.add("schedule-power", &schedule_power, "Polynomial schedule");
+  set.add("step-size", &step_size, "Step schedule: steps between drops");
+  set.add("gamma", &gamma, "Step and exponential schedules: factor of a drop, of a step");
+  set.add("pct-start", &pct_start, "One-cycle: part of the steps in which the rate rises");
+  set.add("div-factor", &div_factor, "One-cycle: base rate over first rate");
+  set.add("final-div-factor", &final_div_factor, "One-cycle: first rate over last rate");
   set.add("weight-decay", &weight_decay,
           "Decoupled for adamw, added to the gradient for sgd; not on biases and norms");
   set.add("beta1", &beta1, "AdamW");
@@ -93,10 +103,12 @@ std::vector<std::string> TrainerOptions::validate() const {
   require(epochs >= 0, "--epochs", "0 or more", epochs);
   require(steps >= 0, "--steps", "0 or more", steps);
   require(threads >= 1 && threads <= 4096, "--threads", "1 to 4096", threads);
-  require(learning_rate >= 0, "--learning-rate", "0 or more", learning_rate);
-  require(warmup_steps >= 0, "--warmup-steps", "0 or more", warmup_steps);
-  require(min_learning_rate_factor >= 0 && min_learning_rate_factor <= 1,
-          "--min-learning-rate-factor", "0 to 1", min_learning_rate_factor);
+  try {
+    for (const std::string& problem : learning_rate_schedule(0).validate())
+      problems.push_back(problem);
+  } catch (const ConfigError& e) {
+    problems.push_back(e.what());
+  }
   require(checkpoint_every >= 0, "--checkpoint-every", "0 or more", checkpoint_every);
   require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every",
           "a --checkpoint-dir beside it", checkpoint_every);
@@ -129,11 +141,18 @@ EngineOptions TrainerOptions::engine_options() const {
 }
 
 Schedule TrainerOptions::learning_rate_schedule(std::int64_t total_steps) const {
-  return {.kind = schedule == "cosine" ? ScheduleKind::kCosine : ScheduleKind::kConstant,
-          .base_rate = learning_rate,
-          .warmup_steps = warmup_steps,
-          .total_steps = total_steps,
-          .min_factor = min_learning_rate_factor};
+  Schedule result{.base_rate = learning_rate,
+                  .warmup_steps = warmup_steps,
+                  .total_steps = total_steps,
+                  .min_factor = min_learning_rate_factor,
+                  .power = schedule_power,
+                  .step_size = step_size,
+                  .gamma = gamma,
+                  .pct_start = pct_start,
+                  .div_factor = div_factor,
+                  .final_div_factor = final_div_factor};
+  parse_schedule(schedule, result);
+  return result;
 }
 
 }  // namespace muster

@@ -29,9 +29,15 @@ struct TrainerOptions {
   // The optimizer.
   std::string optimizer = "adamw";                    ///< (job) sgd | adamw
   double learning_rate = 1e-3;                        ///< (job)
-  std::string schedule = "constant";                  ///< (job) constant | cosine
+  std::string schedule = "constant";                  ///< (job) as parse_schedule() reads it
   std::int64_t warmup_steps = 0;                      ///< (job)
   double min_learning_rate_factor = 0.0;              ///< (job)
+  double schedule_power = 1.0;                        ///< (job)
+  std::int64_t step_size = 1000;                      ///< (job)
+  double gamma = 0.1;                                 ///< (job)
+  double pct_start = 0.3;                             ///< (job)
+  double div_factor = 25.0;                           ///< (job)
+  double final_div_factor = 1e4;                      ///< (job)
   double weight_decay = 0.0;                          ///< (job)
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< (job)
   double momentum = 0.9;                              ///< (job)
@@ -62,6 +68,7 @@ struct TrainerOptions {
   /// All problems at once; empty when there is none.
   std::vector<std::string> validate() const;
   EngineOptions engine_options() const;
+  /// Throws ConfigError when `schedule` cannot be read.
   Schedule learning_rate_schedule(std::int64_t total_steps) const;
 };
 
