@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -151,6 +152,22 @@ std::byte* NodeMemory::map(std::uint64_t offset_bytes, std::uint64_t bytes) {
   std::lock_guard<std::mutex> lock(mappings_->mutex);
   mappings_->regions.emplace_back(address, bytes);
   return static_cast<std::byte*>(address);
+}
+
+void NodeMemory::unmap(std::byte* address) noexcept {
+  std::lock_guard<std::mutex> lock(mappings_->mutex);
+  auto& regions = mappings_->regions;
+  const auto region = std::find_if(regions.begin(), regions.end(),
+                                   [&](const auto& each) { return each.first == address; });
+  if (region == regions.end()) return;
+  munmap(region->first, region->second);
+  regions.erase(region);
+}
+
+void NodeMemory::release(std::uint64_t offset_bytes, std::uint64_t bytes) noexcept {
+  // On a memfd this cannot fail with these arguments; what stayed would be unused, but harmless.
+  fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset_bytes),
+            static_cast<off_t>(bytes));
 }
 
 std::uint64_t NodeMemory::reserve(std::uint64_t bytes) {

@@ -63,6 +63,8 @@ const char* operation_name(OperationKind kind) {
       return "send";
     case OperationKind::kReceive:
       return "recv";
+    case OperationKind::kShrink:
+      return "shrink";
   }
   return "unknown operation";
 }
@@ -89,6 +91,7 @@ Flow flow_of(OperationKind kind) {
     case OperationKind::kBarrier:
     case OperationKind::kLeave:
     case OperationKind::kSplit:
+    case OperationKind::kShrink:
       return Flow::kNothing;
   }
   return Flow::kNothing;

@@ -43,8 +43,9 @@ class OperationQueue::Item : public WorkState {
   using Body = std::function<void(Transport&, const OperationRun&)>;
 
   Item(std::shared_ptr<OperationQueue> queue, Operation operation, std::vector<at::Tensor> tensors,
-       Body body)
+       Body body, std::chrono::milliseconds timeout)
       : queue_(std::move(queue)),
+        timeout_(timeout),
         operation_(std::move(operation)),
         tensors_(std::move(tensors)),
         body_(std::move(body)) {}
@@ -109,12 +110,13 @@ class OperationQueue::Item : public WorkState {
 
  private:
   void begin() {
-    run_.emplace(operation_, sequence_, queue_->communicator_, queue_->timeout_,
-                 queue_->interruption_, queue_->waiters_);
+    run_.emplace(operation_, sequence_, queue_->communicator_, timeout_, queue_->interruption_,
+                 queue_->waiters_);
     flight_.started(run_->started());
   }
 
   std::shared_ptr<OperationQueue> queue_;
+  std::chrono::milliseconds timeout_;
   Operation operation_;
   std::vector<at::Tensor> tensors_;
   Body body_;
@@ -148,13 +150,19 @@ std::shared_ptr<OperationQueue> OperationQueue::start(std::unique_ptr<Transport>
 std::shared_ptr<WorkState> OperationQueue::submit(Operation operation,
                                                   std::vector<at::Tensor> tensors) {
   return add(std::make_shared<Item>(shared_from_this(), std::move(operation), std::move(tensors),
-                                    nullptr));
+                                    nullptr, timeout_));
+}
+
+std::shared_ptr<WorkState> OperationQueue::submit_within(std::chrono::milliseconds timeout,
+                                                         Operation operation) {
+  return add(std::make_shared<Item>(shared_from_this(), std::move(operation),
+                                    std::vector<at::Tensor>{}, nullptr, timeout));
 }
 
 std::shared_ptr<WorkState> OperationQueue::submit_with(
     Operation operation, std::function<void(Transport&, const OperationRun&)> body) {
   return add(std::make_shared<Item>(shared_from_this(), std::move(operation),
-                                    std::vector<at::Tensor>{}, std::move(body)));
+                                    std::vector<at::Tensor>{}, std::move(body), timeout_));
 }
 
 std::shared_ptr<WorkState> OperationQueue::add(std::shared_ptr<Item> item) {

@@ -42,6 +42,9 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   /// Returns at once. `tensors` are kept until the operation has ended.
   std::shared_ptr<WorkState> submit(Operation operation, std::vector<at::Tensor> tensors);
 
+  /// The same for an operation with a deadline of its own.
+  std::shared_ptr<WorkState> submit_within(std::chrono::milliseconds timeout, Operation operation);
+
   /// The same for a part of the operation's work that is more than the transport's run(): `body` is
   /// called in its place, as the runner.
   std::shared_ptr<WorkState> submit_with(Operation operation,

@@ -6,23 +6,33 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 
 namespace muster::internal {
+namespace {
+
+// "world, generation 2"; without a name "generation 2".
+std::string joined(const std::string& name, const char* what, int number) {
+  return name + (name.empty() ? "" : ", ") + what + " " + std::to_string(number);
+}
+
+}  // namespace
 
 QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
                                        std::unique_ptr<Transport> transport,
                                        const std::string& name, std::chrono::milliseconds timeout,
-                                       FlightLane flight)
-    : Communicator(rank, world_size),
-      name_(name),
+                                       FlightLane flight, CommunicatorOrigin origin)
+    : Communicator(rank, world_size, std::move(origin)),
+      base_name_(name),
+      name_(previous_ranks().empty() ? name : joined(name, "generation", generation())),
       timeout_(timeout),
       flight_(flight),
       orders_(world_size),
-      queue_(OperationQueue::start(std::move(transport), name, timeout, std::move(flight))) {}
+      queue_(OperationQueue::start(std::move(transport), name_, timeout, std::move(flight))) {}
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
 
@@ -130,16 +140,69 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
                                                                         const OperationRun& run) {
     *transport = whole.split(run, parts, own);
   })).wait();
-  const std::string name = (name_.empty() ? "split " : name_ + ".") + std::to_string(splits_++);
+  const std::string name = part_name(color);
   if (own < 0) return nullptr;
   const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
   const int rank_in_part =
       static_cast<int>(std::find(part.begin(), part.end(), rank()) - part.begin());
   const int size = static_cast<int>(part.size());
-  const std::string part_name = name + " (color " + std::to_string(color) + ")";
-  return std::make_unique<QueuedCommunicator>(rank_in_part, size, std::move(*transport), part_name,
-                                              timeout_,
-                                              flight_.of_part(part_name, rank_in_part, size));
+  return std::make_unique<QueuedCommunicator>(rank_in_part, size, std::move(*transport), name,
+                                              timeout_, flight_.of_part(name, rank_in_part, size));
+}
+
+// Parts of the world are "split 0 (color 1)", of that one "split 0 (color 1).0 (color 0)".
+std::string QueuedCommunicator::part_name(int color) {
+  const std::string number = std::to_string(splits_++) + " (color " + std::to_string(color) + ")";
+  if (name_.empty()) return "split " + number;
+  return name_ + (base_name_.empty() ? ", split " : ".") + number;
+}
+
+std::unique_ptr<Communicator> QueuedCommunicator::shrink(std::chrono::milliseconds deadline) {
+  std::vector<int> ranks(static_cast<std::size_t>(world_size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  auto next = next_generation(deadline, ranks);
+  while (!next->all_meet(deadline)) {
+    next = next->next_generation(deadline, next->previous_ranks());
+  }
+  return next;
+}
+
+std::unique_ptr<QueuedCommunicator> QueuedCommunicator::next_generation(
+    std::chrono::milliseconds deadline, const std::vector<int>& ranks) {
+  abort("shrink() was called");
+  const Operation operation = describe_meeting(OperationKind::kShrink);
+  const Interruption none;
+  const std::atomic<int> waiters{1};
+  const OperationRun run(operation, static_cast<std::uint64_t>(generation()), name_, deadline, none,
+                         waiters);
+  Survivors survivors = queue_->transport().shrink(run);
+  CommunicatorOrigin origin{generation() + 1, {}};
+  for (const int r : survivors.ranks) {
+    origin.previous_ranks.push_back(ranks[static_cast<std::size_t>(r)]);
+  }
+  const auto own = std::find(survivors.ranks.begin(), survivors.ranks.end(), rank());
+  const int new_rank = static_cast<int>(own - survivors.ranks.begin());
+  const int size = static_cast<int>(survivors.ranks.size());
+  const std::string world = base_name_.empty() ? "world" : base_name_;
+  FlightLane flight =
+      flight_.of_part(joined(world, "generation", origin.generation), new_rank, size);
+  return std::make_unique<QueuedCommunicator>(new_rank, size, std::move(survivors.transport),
+                                              base_name_, timeout_, std::move(flight),
+                                              std::move(origin));
+}
+
+// False when another rank was lost meanwhile: then all find that, at the latest when the ranks that
+// found it first are in the next round.
+bool QueuedCommunicator::all_meet(std::chrono::milliseconds deadline) {
+  try {
+    Work(queue_->submit_within(deadline, describe_meeting(OperationKind::kShrink))).wait();
+    return true;
+  } catch (const PeerLost& error) {
+    MUSTER_LOG(WARNING) << "shrinking again: " << error.what();
+  } catch (const Timeout& error) {
+    MUSTER_LOG(WARNING) << "shrinking again: " << error.what();
+  }
+  return false;
 }
 
 bool QueuedCommunicator::leave_together() noexcept {

@@ -15,10 +15,11 @@ namespace muster::internal {
 
 class QueuedCommunicator : public Communicator {
  public:
-  /// `name` is that of messages; "" for the world's. Operations are recorded in `flight`.
+  /// `name` is that of messages, but for the generation of one that shrink() made; "" for the
+  /// world's. Operations are recorded in `flight`.
   QueuedCommunicator(int rank, int world_size, std::unique_ptr<Transport> transport,
                      const std::string& name, std::chrono::milliseconds timeout,
-                     FlightLane flight = {});
+                     FlightLane flight = {}, CommunicatorOrigin origin = {});
   ~QueuedCommunicator() override;
 
   using Communicator::all_reduce;
@@ -42,6 +43,7 @@ class QueuedCommunicator : public Communicator {
                                 const ReductionTree& tree) override;
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
+  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) override;
   void abort(const std::string& reason) override;
 
   /// Collective. The last operation. Blocks; false when not every rank came: some failed, or went
@@ -51,7 +53,14 @@ class QueuedCommunicator : public Communicator {
  private:
   Caller caller() { return {rank(), world_size(), at::kCPU, &orders_}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
+  std::string part_name(int color);
+  /// Of the ranks that are left, which have yet to meet. `ranks` are those of this communicator in
+  /// the one that shrink() was called on.
+  std::unique_ptr<QueuedCommunicator> next_generation(std::chrono::milliseconds deadline,
+                                                      const std::vector<int>& ranks);
+  bool all_meet(std::chrono::milliseconds deadline);
 
+  const std::string base_name_;
   const std::string name_;
   const std::chrono::milliseconds timeout_;
   const FlightLane flight_;

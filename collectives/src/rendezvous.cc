@@ -35,7 +35,8 @@ inline void pause_cpu() {
 }  // namespace
 
 Rendezvous::Rendezvous(SymmetricMemory& memory, int rank)
-    : node_memory_(*memory.group().memory),
+    : memory_(memory),
+      node_memory_(*memory.group().memory),
       slots_(memory.group().slots),
       rank_(rank),
       world_size_(memory.group().world_size()),
@@ -158,7 +159,7 @@ bool Rendezvous::is_crowded() {
 void Rendezvous::check_nobody_lost(const OperationRun& run) {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_ || has_arrived(r)) continue;
-    const bool lost = gave_up(r) || node_memory_.generation_moved() || is_gone(r);
+    const bool lost = gave_up(r) || node_memory_.generation_moved() || has_left(r);
     if (!lost || has_arrived(r)) continue;
     check_same_calls(run);
     throw_lost(run, r);
@@ -180,11 +181,11 @@ bool Rendezvous::is_in_later_collective(int peer) const {
 
 bool Rendezvous::will_not_answer(int peer) {
   return is_in_later_collective(peer) || gave_up(peer) || node_memory_.generation_moved() ||
-         is_gone(peer);
+         has_left(peer);
 }
 
 void Rendezvous::throw_no_answer(int peer, const OperationRun& run) {
-  if (is_gone(peer) || gave_up(peer) || !is_in_later_collective(peer)) throw_lost(run, peer);
+  if (has_left(peer) || gave_up(peer) || !is_in_later_collective(peer)) throw_lost(run, peer);
   const Signature& theirs = posts_[peer].announcements[(announced_ + 1) % 2].signature;
   if (theirs.kind == OperationKind::kLeave) {
     check_same_operation(run, run.operation().signature, rank_, theirs, peer);
@@ -196,6 +197,16 @@ void Rendezvous::throw_no_answer(int peer, const OperationRun& run) {
 void Rendezvous::give_up() noexcept {
   posts_[rank_].gave_up.store(gate_->ranks_that_gave_up.fetch_add(1) + 1);
   open_gate();
+}
+
+void Rendezvous::leave() noexcept {
+  posts_[rank_].left.store(1);
+  open_gate();
+}
+
+bool Rendezvous::has_left(int rank) {
+  return posts_[rank].left.load() != 0 ||
+         node_memory_.peer_is_gone(slots_[static_cast<std::size_t>(rank)]);
 }
 
 std::string Rendezvous::last_seen(int rank) {
@@ -212,11 +223,11 @@ std::string Rendezvous::last_seen(int rank) {
 }
 
 Rendezvous::Loss Rendezvous::loss_of(int rank, bool needed) {
-  const bool gone = is_gone(rank);
+  const bool left = has_left(rank);
   const std::uint32_t state = slot(rank).state.load();
   if (state == static_cast<std::uint32_t>(RankState::kDied)) return Loss::kDied;
   if (gave_up(rank)) return Loss::kGaveUp;
-  if (gone) return Loss::kLeft;
+  if (left) return Loss::kLeft;
   return needed && node_memory_.generation_moved() ? Loss::kGivenUpByLauncher : Loss::kNone;
 }
 
@@ -230,6 +241,11 @@ bool Rendezvous::gave_up_before(int rank, int other) const {
 void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
   static constexpr const char* kHow[] = {"was lost", "was given up by the launcher",
                                          "gave up after an error of its own", "left", "died"};
+  if (memory_.is_excluded(rank_)) {
+    throw PeerLost(run.description() + ": the other ranks went on without rank " +
+                   std::to_string(rank_) +
+                   " (this one), which was silent; end this process, or allow more time");
+  }
   int first = noticed;
   Loss worst = Loss::kNone;
   for (int r = 0; r < world_size_; ++r) {

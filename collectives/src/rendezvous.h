@@ -55,6 +55,10 @@ class Rendezvous {
 
   /// Tells the others not to wait for this rank.
   void give_up() noexcept;
+  /// The same at the end, when nothing has failed.
+  void leave() noexcept;
+  /// True when `rank` died or left.
+  bool has_left(int rank);
 
   // For transfers between two ranks, which do not meet here.
 
@@ -74,8 +78,9 @@ class Rendezvous {
   struct alignas(128) Post {
     std::atomic<std::uint32_t> arrivals;
     std::atomic<std::uint32_t> gave_up;  // 0: not; else it was the nth to do so
-    std::atomic<std::int32_t> cpu;       // where the rank was when it arrived last
-    std::atomic<std::uint64_t> begun;    // announcements that are written
+    std::atomic<std::uint32_t> left;
+    std::atomic<std::int32_t> cpu;     // where the rank was when it arrived last
+    std::atomic<std::uint64_t> begun;  // announcements that are written
     char refused_call[160];  // with which the rank could not go on; valid once it gave up, or ""
     alignas(128) Announcement announcements[2];
   };
@@ -91,9 +96,6 @@ class Rendezvous {
   Announcement& announcement_of(int rank);
   RankSlot& slot(int rank) {
     return node_memory_.control().slots[slots_[static_cast<std::size_t>(rank)]];
-  }
-  bool is_gone(int rank) {
-    return node_memory_.peer_is_gone(slots_[static_cast<std::size_t>(rank)]);
   }
   bool gave_up(int rank) const { return posts_[rank].gave_up.load(std::memory_order_acquire) != 0; }
   void arrive();
@@ -116,6 +118,7 @@ class Rendezvous {
   /// In this meeting, but for `except`; -1 for none.
   std::string absent_ranks(int except);
 
+  SymmetricMemory& memory_;
   NodeMemory& node_memory_;
   const std::vector<int> slots_;
   int rank_;

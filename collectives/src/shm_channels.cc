@@ -110,9 +110,8 @@ class ShmChannels::Receive : public Side {
 ShmChannels::ShmChannels(SymmetricMemory& memory, Rendezvous& rendezvous, int rank)
     : rendezvous_(rendezvous),
       rank_(rank),
-      world_size_(memory.group().world_size()),
-      channels_(reinterpret_cast<Channel*>(memory.allocate_shared(
-          static_cast<std::int64_t>(sizeof(Channel)) * world_size_ * world_size_))) {}
+      channels_(memory.allocate_copies(static_cast<std::int64_t>(sizeof(Channel)) *
+                                       memory.group().world_size())) {}
 
 std::unique_ptr<Transfer> ShmChannels::start(const OperationRun& run) {
   const Operation& op = run.operation();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "rendezvous.h"
 #include "symmetric_memory.h"
@@ -40,12 +41,13 @@ class ShmChannels {
   class Send;
   class Receive;
 
-  Channel& channel(int from, int to) { return channels_[from * world_size_ + to]; }
+  Channel& channel(int from, int to) {
+    return reinterpret_cast<Channel*>(channels_[static_cast<std::size_t>(from)])[to];
+  }
 
   Rendezvous& rendezvous_;
   int rank_;
-  int world_size_;
-  Channel* channels_;
+  std::vector<std::byte*> channels_;  // by sender: a Channel to each rank
 };
 
 }  // namespace muster::internal

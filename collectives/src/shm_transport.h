@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "regroup.h"
 #include "rendezvous.h"
 #include "shm_channels.h"
 #include "symmetric_memory.h"
@@ -22,6 +23,7 @@ class ShmTransport : public Transport {
  public:
   /// This process has joined the group's node memory in the slot of `rank`.
   ShmTransport(NodeGroup group, int rank);
+  ~ShmTransport() override { rendezvous_.leave(); }
 
   void run(const OperationRun& run) override;
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
@@ -29,6 +31,7 @@ class ShmTransport : public Transport {
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
+  Survivors shrink(const OperationRun& run) override;
 
  private:
   // Elements [begin, begin + numel) of all parts; `part(r, p)` is where rank r's part p has them.
@@ -50,6 +53,8 @@ class ShmTransport : public Transport {
   template <typename PartAt>
   void copy_in(const Operation& op, const Range<PartAt>& range);
 
+  // The transport of the ranks that `ranks` lists.
+  std::unique_ptr<Transport> transport_of(const std::vector<int>& ranks, std::uint64_t log_offset);
   void announce(const Operation& op);
   std::int64_t check_counts(const OperationRun& run);
   bool all_symmetric(const Operation& op);
@@ -66,6 +71,7 @@ class ShmTransport : public Transport {
   const int world_size_;
   std::shared_ptr<SymmetricMemory> memory_;
   Rendezvous rendezvous_;
+  Regroup regroup_;
   ShmChannels channels_;
   std::vector<std::byte*> staging_;  // by rank: two halves, used in turn
   std::vector<std::byte*> small_;    // by rank: two halves, used in turn

@@ -40,12 +40,42 @@ NodeGroup NodeGroup::everyone(std::shared_ptr<NodeMemory> memory) {
 SymmetricMemory::SymmetricMemory(NodeGroup group, int rank)
     : group_(std::move(group)),
       rank_(rank),
-      log_(reinterpret_cast<LogEntry*>(
+      log_(reinterpret_cast<Log*>(
           group_.memory->map(group_.log_offset, static_cast<std::uint64_t>(log_bytes())))) {}
 
-std::int64_t SymmetricMemory::log_bytes() {
-  return kMaxAllocations * static_cast<std::int64_t>(sizeof(LogEntry));
+// Of several that leave at once the last sees all others done.
+SymmetricMemory::~SymmetricMemory() {
+  log_->uses[rank_].store(static_cast<std::uint32_t>(Use::kDone));
+  bool in_use = false;
+  std::vector<bool> keeps;
+  for (int r = 0; r < group_.world_size(); ++r) {
+    const Use use = use_of(r);
+    keeps.push_back(use != Use::kDone && lives(r));
+    if (keeps.back() && use == Use::kUses) in_use = true;
+  }
+  NodeMemory& memory = *group_.memory;
+  for (const Block& block : blocks_) {
+    memory.unmap(block.base);
+    for (std::size_t r = 0; r < keeps.size() && !in_use; ++r) {
+      if (!keeps[r]) memory.release(block.offset + r * block.stride, block.stride);
+    }
+  }
+  for (std::byte* shared : shared_) memory.unmap(shared);
+  memory.unmap(reinterpret_cast<std::byte*>(log_));
 }
+
+bool SymmetricMemory::lives(int rank) {
+  return !group_.memory->peer_is_gone(group_.slots[static_cast<std::size_t>(rank)]);
+}
+
+void SymmetricMemory::exclude(int rank) {
+  std::uint32_t uses = static_cast<std::uint32_t>(Use::kUses);
+  log_->uses[rank].compare_exchange_strong(uses, static_cast<std::uint32_t>(Use::kExcluded));
+}
+
+bool SymmetricMemory::is_excluded(int rank) const { return use_of(rank) == Use::kExcluded; }
+
+std::int64_t SymmetricMemory::log_bytes() { return sizeof(Log); }
 
 // Whoever loses the race for the entry leaves a hole: addresses, but no memory.
 std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
@@ -54,7 +84,7 @@ std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
                       " allocations on one communicator, found one more; allocate once and take "
                       "slices");
   }
-  LogEntry& entry = log_[allocations_];
+  LogEntry& entry = log_->entries[allocations_];
   std::uint64_t agreed_bytes = 0;
   if (!entry.bytes.compare_exchange_strong(agreed_bytes, bytes) && agreed_bytes != bytes) {
     throw ConfigError("symmetric memory: expected allocation " + std::to_string(allocations_) +
@@ -78,7 +108,9 @@ std::uint64_t SymmetricMemory::reserve_shared(std::int64_t bytes) {
 }
 
 std::byte* SymmetricMemory::allocate_shared(std::int64_t bytes) {
-  return group_.memory->map(reserve_shared(bytes), static_cast<std::uint64_t>(bytes));
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto size = static_cast<std::uint64_t>(bytes);
+  return shared_.emplace_back(group_.memory->map(place_next(size), size));
 }
 
 std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {

@@ -30,17 +30,27 @@ struct NodeGroup {
 
 /// Hands out blocks of a NodeMemory to a group. All ranks ask for the same sizes in the same order:
 /// the i-th request of each means the same block, whose place the first to ask writes into the
-/// group's log. Memory is never reused: it goes back when the NodeMemory does. Any thread.
+/// group's log. Addresses are never reused. What lies behind allocate_copies() goes back to the
+/// system when every rank has destroyed its SymmetricMemory, died or been excluded, but for the
+/// copies of excluded ranks that live on; the rest, some pages, when the NodeMemory does. Any
+/// thread.
 class SymmetricMemory {
  public:
   static constexpr int kMaxAllocations = 8192;
 
   SymmetricMemory(NodeGroup group, int rank);
+  ~SymmetricMemory();
+  SymmetricMemory(const SymmetricMemory&) = delete;
+  SymmetricMemory& operator=(const SymmetricMemory&) = delete;
 
   /// The bytes of a group's log, zero in the beginning.
   static std::int64_t log_bytes();
 
   const NodeGroup& group() const { return group_; }
+
+  /// The others go on without `rank`, so that they do not keep anything for it.
+  void exclude(int rank);
+  bool is_excluded(int rank) const;
 
   /// One block in which all ranks write.
   std::byte* allocate_shared(std::int64_t bytes);
@@ -71,14 +81,23 @@ class SymmetricMemory {
     std::atomic<std::uint64_t> bytes;
   };
 
+  struct Log {
+    std::atomic<std::uint32_t> uses[kMaxLocalRanks];  // Use, by rank
+    LogEntry entries[kMaxAllocations];
+  };
+  enum class Use : std::uint32_t { kUses = 0, kExcluded = 1, kDone = 2 };
+
+  Use use_of(int rank) const { return static_cast<Use>(log_->uses[rank].load()); }
+  bool lives(int rank);
   std::uint64_t place_next(std::uint64_t bytes);
 
   NodeGroup group_;
   int rank_;
-  LogEntry* log_;
+  Log* log_;
   mutable std::mutex mutex_;
   int allocations_ = 0;
-  std::vector<Block> blocks_;  // of allocate_copies(), by offset
+  std::vector<Block> blocks_;       // of allocate_copies(), by offset
+  std::vector<std::byte*> shared_;  // of allocate_shared()
 };
 
 }  // namespace muster::internal

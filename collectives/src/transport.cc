@@ -46,6 +46,12 @@ void OperationRun::check_wanted() const {
   if (interruption_.is_set()) interruption_.raise(description());
 }
 
+Survivors Transport::shrink(const OperationRun& run) {
+  throw ConfigError(run.description() +
+                    ": expected ranks that share memory, found a transport that cannot go on "
+                    "without the lost ranks; start the job again from its last checkpoint");
+}
+
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes) {
   constexpr std::size_t kAlignment = 64;
   const std::size_t rounded =

@@ -91,6 +91,14 @@ class Transfer {
   virtual void check(const OperationRun& run) = 0;
 };
 
+class Transport;
+
+/// What is left of a transport's ranks, with wires of their own.
+struct Survivors {
+  std::unique_ptr<Transport> transport;
+  std::vector<int> ranks;  ///< In the old transport, ascending; this rank is one of them.
+};
+
 /// One rank's end of the wires.
 class Transport {
  public:
@@ -114,6 +122,12 @@ class Transport {
   /// that are made at once, each a list of ranks; this rank is in parts[own].
   virtual std::unique_ptr<Transport> split(const OperationRun& run,
                                            const std::vector<std::vector<int>>& parts, int own) = 0;
+
+  /// Collective over the ranks that are left, which have all given up. Blocks until they agree on
+  /// who they are, for at most run.timeout(). The new transport's ranks have yet to meet, and may
+  /// find then that another was lost. Throws PeerLost when the others went on without this rank,
+  /// and ConfigError when this transport cannot do it, as most cannot.
+  virtual Survivors shrink(const OperationRun& run);
 };
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.

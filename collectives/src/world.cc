@@ -142,7 +142,8 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
     lane = membership->flight->add_communicator("world", env.rank, env.world_size);
   }
   membership->communicator = std::make_unique<QueuedCommunicator>(
-      env.rank, env.world_size, std::move(transport), "", options.timeout, std::move(lane));
+      env.rank, env.world_size, std::move(transport), "", options.timeout, std::move(lane),
+      internal::CommunicatorOrigin{env.generation, {}});
   membership->communicator->barrier().wait();
   return World(std::move(membership));
 }

@@ -84,6 +84,23 @@ TEST_F(FlightRecordingTest, APartIsACommunicatorOfItsOwn) {
   EXPECT_EQ(log.operations.back().sequence, 0u);
 }
 
+TEST_F(FlightRecordingTest, TheNextGenerationIsACommunicatorOfItsOwn) {
+  env_.generation = 3;
+  World world = World::create(env_, {});
+  EXPECT_EQ(world.communicator().generation(), 3);
+  const auto left = world.communicator().shrink(std::chrono::seconds(1));
+  left->split(0, 0);
+  const FlightLog log = read();
+  ASSERT_EQ(log.communicators.size(), 3u);
+  EXPECT_EQ(log.communicators[1].name, "world, generation 4");
+  EXPECT_EQ(log.communicators[2].name, "generation 4, split 0 (color 0)");
+  ASSERT_GE(log.operations.size(), 2u);
+  EXPECT_EQ(log.operations[1].operation, "shrink");
+  EXPECT_EQ(log.operations[1].communicator, 1u);
+  EXPECT_EQ(log.operations[1].sequence, 0u);
+  EXPECT_EQ(log.operations[1].state, FlightState::kEnded);
+}
+
 TEST_F(FlightRecordingTest, AWorldThatEndsByAnExceptionHasNotLeftInOrder) {
   try {
     World world = World::create(env_, {});

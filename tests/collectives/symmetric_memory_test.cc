@@ -2,7 +2,10 @@
 #include "symmetric_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <cstring>
 
 namespace muster::internal {
 namespace {
@@ -59,6 +62,39 @@ TEST_F(SymmetricMemoryTest, SharesABlockBetweenAllRanks) {
   std::byte* const other = ranks_[1]->allocate_shared(100);
   one[99] = std::byte{1};
   EXPECT_EQ(other[99], std::byte{1});
+}
+
+TEST_F(SymmetricMemoryTest, GivesCopiesBackOnceNobodyUsesThemAnyMore) {
+  created_->join(0);  // this process is both ranks
+  const auto bytes_in_use = [&] {
+    struct stat info {};
+    EXPECT_EQ(fstat(created_->fd(), &info), 0);
+    return info.st_blocks * 512;
+  };
+  constexpr std::int64_t kBytes = 1 << 20;
+  std::memset(ranks_[0]->allocate_copies(kBytes)[0], 1, kBytes);
+  std::byte* const other = ranks_[1]->allocate_copies(kBytes)[1];
+  std::memset(other, 1, kBytes);
+  ranks_[0].reset();
+  EXPECT_GE(bytes_in_use(), 2 * kBytes);
+  EXPECT_EQ(other[kBytes - 1], std::byte{1});
+  ranks_[1].reset();
+  EXPECT_LT(bytes_in_use(), kBytes / 2);
+}
+
+// It may wake, and still has what it wrote.
+TEST_F(SymmetricMemoryTest, KeepsTheCopiesOfAnExcludedRankAlone) {
+  created_->join(1);
+  std::memset(ranks_[0]->allocate_copies(1 << 20)[0], 1, 1 << 20);
+  std::byte* const own = ranks_[1]->allocate_copies(1 << 20)[1];
+  std::memset(own, 1, 1 << 20);
+  ranks_[0]->exclude(1);
+  EXPECT_TRUE(ranks_[1]->is_excluded(1));
+  ranks_[0].reset();
+  EXPECT_EQ(own[(1 << 20) - 1], std::byte{1});
+  struct stat info {};
+  ASSERT_EQ(fstat(created_->fd(), &info), 0);
+  EXPECT_LT(info.st_blocks * 512, (1 << 20) + (1 << 19));
 }
 
 }  // namespace

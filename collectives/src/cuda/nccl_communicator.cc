@@ -133,6 +133,11 @@ class NcclCommunicator : public Communicator {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
   }
   std::unique_ptr<Communicator> split(int color, int key) override;
+  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds) override {
+    throw ConfigError(
+        "shrink: expected ranks that share memory, found NCCL, which cannot tell who is left; "
+        "shrink the communicator that this one was made of, and make another of the result");
+  }
   void abort(const std::string& reason) override {
     connection_->abort(std::make_exception_ptr(PeerLost("aborted by this rank: " + reason)));
   }

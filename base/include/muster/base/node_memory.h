@@ -75,6 +75,11 @@ class NodeMemory {
   /// Maps `bytes` at `offset_bytes` (page-aligned, within the capacity), shared, zero at first
   /// touch. Unmapped by the destructor. Throws InternalError.
   std::byte* map(std::uint64_t offset_bytes, std::uint64_t bytes);
+  /// What map() returned; not sooner than the destructor where this is not called.
+  void unmap(std::byte* address) noexcept;
+  /// Gives what was written in a range (page-aligned) back to the system: it is zero again, in
+  /// every process.
+  void release(std::uint64_t offset_bytes, std::uint64_t bytes) noexcept;
 
   /// Reserves `bytes` of the symmetric region and returns their offset, a multiple of 64 KiB. Any
   /// process and thread. Throws ConfigError when the region is full.

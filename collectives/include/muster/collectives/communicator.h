@@ -4,9 +4,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "muster/collectives/reduction_tree.h"
@@ -21,6 +23,16 @@ namespace muster {
 /// combined in float32 and rounded once.
 enum class ReduceOp { kSum, kAvg, kMin, kMax, kProduct, kBitAnd, kBitOr };
 
+namespace internal {
+
+/// What a communicator came from.
+struct CommunicatorOrigin {
+  int generation = 0;
+  std::vector<int> previous_ranks = {};
+};
+
+}  // namespace internal
+
 /// Ranks that communicate: those of a world, or of a part of it (split()). Operations are
 /// collective: every rank makes the same calls in the same order, from one thread; only send() and
 /// recv() concern two ranks. Operations return at once, run in issue order, and their results are
@@ -33,8 +45,8 @@ enum class ReduceOp { kSum, kAvg, kMin, kMax, kProduct, kBitAnd, kBitOr };
 /// anything is communicated: nothing is copied or converted behind the caller's back.
 ///
 /// After a PeerLost, Timeout or Mismatch the communicator stays failed: every later operation's
-/// wait() throws the same error. The destructor abandons operations nobody waited for; other ranks
-/// see a peer that left.
+/// wait() throws the same error; shrink() makes one of the ranks that are left. The destructor
+/// abandons operations nobody waited for; other ranks see a peer that left.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -43,6 +55,14 @@ class Communicator {
 
   int rank() const { return rank_; }
   int world_size() const { return world_size_; }
+
+  /// Which life of the ranks this communicator belongs to: that of the launcher for the world's, 0
+  /// for the parts that split() makes; shrink() counts on.
+  int generation() const { return origin_.generation; }
+
+  /// Of one that shrink() made. Element r: which rank of the communicator that was shrunk is rank r
+  /// here; ascending. Empty for others.
+  const std::vector<int>& previous_ranks() const { return origin_.previous_ranks; }
 
   /// Collective. `output` becomes the combination of all ranks' `input`, with equal bits on every
   /// rank. Both have the same numel; they are one tensor, or do not overlap.
@@ -134,16 +154,39 @@ class Communicator {
   /// throws.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
+  /// Collective over the ranks that are left, after any error or before one. Blocks. Makes the
+  /// communicator of the next generation: those that call this within `deadline` of each other, in
+  /// their old order, numbered from 0. All of them get the same members.
+  ///
+  /// This communicator is ended first, as abort() does it, so that the others notice at their next
+  /// operation; it may be destroyed afterwards. A rank that died or left is not waited for. A
+  /// silent one is, until the first of those that wait has done so for `deadline`; then it is out
+  /// for good, and when it wakes its operations and its own shrink() throw PeerLost. So `deadline`
+  /// is longer than a healthy rank may stay away from its next operation. When another rank is lost
+  /// before all have met in the new communicator, there is another round; each takes at most
+  /// `deadline` twice.
+  ///
+  /// Tensors of allocate_symmetric() stay readable, but operations of the new communicator need no
+  /// copy of those alone that it allocated itself. What a failed operation was to write is
+  /// undefined, and a silent rank that wakes may still write it. Parts made by split() go on, or
+  /// are shrunk, by themselves.
+  ///
+  /// Throws PeerLost when the others went on without this rank, or the launcher ended the
+  /// generation; ConfigError where the transport cannot do it: NCCL, and MPI.
+  virtual std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) = 0;
+
   /// Ends every operation in flight on this rank, and all later ones, with PeerLost naming
   /// `reason`; the other ranks get PeerLost as soon as they need this one. Any thread.
   virtual void abort(const std::string& reason) = 0;
 
  protected:
-  Communicator(int rank, int world_size) : rank_(rank), world_size_(world_size) {}
+  Communicator(int rank, int world_size, internal::CommunicatorOrigin origin = {})
+      : rank_(rank), world_size_(world_size), origin_(std::move(origin)) {}
 
  private:
   int rank_;
   int world_size_;
+  internal::CommunicatorOrigin origin_;
 };
 
 }  // namespace muster
