@@ -1,4 +1,5 @@
-// The promise: the same bits at every world size, and however often the job was killed and moved.
+// The promise: the same bits at every world size and ZeRO stage, and however often the job was
+// killed and moved.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -21,11 +22,15 @@ class Bits : public ::testing::TestWithParam<Example> {
   Job make_job() const { return Job(GetParam().program, GetParam().options(kSteps)); }
 };
 
-TEST_P(Bits, AreTheSameAtEveryWorldSize) {
+std::vector<std::string> at_stage(int stage) { return {"--zero-stage", std::to_string(stage)}; }
+
+TEST_P(Bits, AreTheSameAtEveryWorldSizeAndStage) {
   std::string hash, metrics;
-  for (int world_size = 1; world_size <= 4; ++world_size) {
+  const std::pair<int, int> sizes_and_stages[] = {{1, 0}, {2, 0}, {3, 1}, {4, 1}, {2, 2}, {4, 2}};
+  for (const auto& [world_size, stage] : sizes_and_stages) {
+    SCOPED_TRACE("world size " + std::to_string(world_size) + ", stage " + std::to_string(stage));
     Job job(GetParam().program, GetParam().options(kSteps));
-    const ProgramResult result = job.run(world_size);
+    const ProgramResult result = job.run(world_size, {}, at_stage(stage));
     ASSERT_EQ(result.exit_code, 0) << result.err;
     ASSERT_FALSE(job.checkpoint_paths().empty()) << result.err;
     EXPECT_EQ(job.checkpoint_paths().back().filename(), "step-00000040");
@@ -34,12 +39,12 @@ TEST_P(Bits, AreTheSameAtEveryWorldSize) {
       metrics = job.metrics();
       EXPECT_GE(std::count(metrics.begin(), metrics.end(), '\n'), kSteps);
     }
-    EXPECT_EQ(job.state_hash(), hash) << "world size " << world_size;
-    EXPECT_EQ(job.metrics(), metrics) << "world size " << world_size;
+    EXPECT_EQ(job.state_hash(), hash);
+    EXPECT_EQ(job.metrics(), metrics);
   }
 }
 
-TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizes) {
+TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizesAndStages) {
   Job calm(GetParam().program, GetParam().options(kSteps));
   ASSERT_EQ(calm.run(2).exit_code, 0);
 
@@ -47,12 +52,12 @@ TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizes) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   Job job(GetParam().program, GetParam().options(kSteps));
-  const int world_sizes[] = {3, 1, 4, 2, 3};
+  const std::pair<int, int> lives[] = {{3, 1}, {1, 0}, {4, 2}, {2, 1}, {3, 2}};
   int kills = 0;
-  for (const int world_size : world_sizes) {
+  for (const auto& [world_size, stage] : lives) {
     const std::int64_t target = std::uniform_int_distribution<int>(1, kSteps - 5)(random);
     const int victim = std::uniform_int_distribution<int>(0, world_size - 1)(random);
-    auto program = job.start(world_size, {"--max-restarts", "0"});
+    auto program = job.start(world_size, {"--max-restarts", "0"}, at_stage(stage));
     wait_until([&] { return !program->running() || job.step() >= target; },
                std::chrono::seconds(60));
     const pid_t pid = job.rank_pid(victim);

@@ -27,20 +27,23 @@ Job::Job(const std::string& program, std::vector<std::string> options)
                                                : (fs::path(MUSTER_BIN_DIR) / program).string()),
       options_(std::move(options)) {}
 
-std::unique_ptr<Program> Job::start(int world_size, std::vector<std::string> launcher_options) {
+std::unique_ptr<Program> Job::start(int world_size, std::vector<std::string> launcher_options,
+                                    std::vector<std::string> options) {
   std::vector<std::string> words = {
       std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", std::to_string(world_size), "--log-dir",
       (directory() / "logs").string()};
   words.insert(words.end(), launcher_options.begin(), launcher_options.end());
   words.insert(words.end(), {"--", program_});
   words.insert(words.end(), options_.begin(), options_.end());
+  words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--checkpoint-dir", checkpoints().string()});
   fs::remove(directory() / "logs" / "run.json");
   return std::make_unique<Program>(words, directory());
 }
 
-ProgramResult Job::run(int world_size, std::vector<std::string> launcher_options) {
-  return start(world_size, std::move(launcher_options))->wait();
+ProgramResult Job::run(int world_size, std::vector<std::string> launcher_options,
+                       std::vector<std::string> options) {
+  return start(world_size, std::move(launcher_options), std::move(options))->wait();
 }
 
 Json Job::run_file() const {

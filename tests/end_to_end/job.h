@@ -18,9 +18,11 @@ class Job {
   /// `program` is a name in bin/, or an absolute path.
   Job(const std::string& program, std::vector<std::string> options);
 
-  /// `muster run -n world_size OPTIONS -- PROGRAM ...`, not waited for.
-  std::unique_ptr<Program> start(int world_size, std::vector<std::string> launcher_options = {});
-  ProgramResult run(int world_size, std::vector<std::string> launcher_options = {});
+  /// `muster run -n world_size LAUNCHER_OPTIONS -- PROGRAM ... OPTIONS`, not waited for.
+  std::unique_ptr<Program> start(int world_size, std::vector<std::string> launcher_options = {},
+                                 std::vector<std::string> options = {});
+  ProgramResult run(int world_size, std::vector<std::string> launcher_options = {},
+                    std::vector<std::string> options = {});
 
   const std::filesystem::path& directory() const { return scratch_.path(); }
   std::filesystem::path checkpoints() const { return directory() / "checkpoints"; }

@@ -2,6 +2,7 @@
 #include "checkpoint_saver.h"
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/accumulate.h>
 
 #include <utility>
 #include <vector>
@@ -49,15 +50,15 @@ DType to_dtype(const std::string& name, at::ScalarType type) {
                     std::string(c10::toString(type)) + "; register it as another dtype");
 }
 
-/// The part [begin, end) of a state tensor, and its memory.
+/// The part [begin, end) of what this rank holds of a state tensor, and its memory.
 SourceRange range_of(const StateTensor& tensor, FlatRange part) {
   TensorRange range{tensor.name, to_dtype(tensor.name, tensor.flat.scalar_type()), tensor.shape,
-                    part.begin, part.end};
+                    tensor.begin + part.begin, tensor.begin + part.end};
   const auto* base = static_cast<const char*>(tensor.flat.const_data_ptr());
   return {std::move(range), base + part.begin * tensor.flat.element_size()};
 }
 
-FlatRange whole(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
+FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
 
 }  // namespace
 
@@ -130,7 +131,7 @@ std::optional<Json> CheckpointSaver::restore(
     }
   }
   for (const StateTensor& tensor : state) {
-    const SourceRange target = range_of(tensor, whole(tensor));
+    const SourceRange target = range_of(tensor, all_held(tensor));
     checkpoint.read(target.range, const_cast<void*>(target.data));
   }
   return run_state;
@@ -140,10 +141,14 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state) {
   finish();
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
-    const FlatRange part = even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size);
-    // Rank 0 stores its part of a tensor without elements too, so that the tensor is there at a
-    // restore.
-    if (part.numel() > 0 || rank_env_.rank == 0) sources.push_back(range_of(tensor, part));
+    // What every rank holds is divided over the files; what is sharded goes to its owner's.
+    const FlatRange part =
+        tensor.replicated ? even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size)
+                          : all_held(tensor);
+    // Rank 0 stores a tensor without elements too, so that the tensor is there at a restore.
+    const bool empty = c10::multiply_integers(tensor.shape) == 0;
+    if (part.numel() > 0 || (rank_env_.rank == 0 && empty))
+      sources.push_back(range_of(tensor, part));
   }
   writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size, sources);
   in_flight_ = true;

@@ -22,8 +22,8 @@ namespace muster::internal {
 
 /// A save: every rank copies its part and goes on training while a background thread writes it;
 /// once every rank has written (the trainer counts that in a collective at each step's end) rank 0
-/// gathers the records and commits in the background. Each rank stores an even part of every
-/// tensor, so the files are of one size.
+/// gathers the records and commits in the background. Each rank stores its shards and an even
+/// part of what all hold, so the files are of about one size.
 class CheckpointSaver {
  public:
   using OnCommitted = std::function<void(std::int64_t step, const std::filesystem::path& path)>;

@@ -3,25 +3,27 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
-#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "flat_optimizer.h"
-#include "flat_parameters.h"
 #include "gradient_buffers.h"
+#include "gradient_norm.h"
 #include "module_buffers.h"
+#include "module_tensors.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
-#include "optimizer_kernels.h"
+#include "parameter_store.h"
 #include "seeding.h"
 #include "tree_vector.h"
 
 namespace muster {
 namespace {
-
-using internal::FlatRange;
 
 EngineOptions checked(EngineOptions options) {
   const std::vector<std::string> problems = options.validate();
@@ -48,6 +50,19 @@ std::vector<bool> decay_table(const EngineOptions& options,
   return decays;
 }
 
+std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : named) tensors.push_back(tensor);
+  return tensors;
+}
+
+/// The parameters of each unit. Bits never depend on it.
+std::vector<std::vector<std::size_t>> one_unit(std::size_t parameters) {
+  std::vector<std::size_t> all(parameters);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return {all};
+}
+
 }  // namespace
 
 class Engine::Impl {
@@ -61,24 +76,33 @@ class Engine::Impl {
             communicator.world_size())[static_cast<std::size_t>(communicator.rank())]),
         micro_steps_(plan_micro_steps(run_, options_.accumulation_steps)),
         frozen_(std::move(tensors.frozen)),
-        parameters_(std::move(tensors.trainable)),
+        trainable_(std::move(tensors.trainable)),
         buffers_(std::move(tensors.buffers)),
-        gradients_(parameters_.tensors(), parameters_.layout(),
-                   internal::make_buckets(parameters_.layout().numel, options_.bucket_mib << 20),
-                   communicator, options_.logical_ranks, run_,
-                   /*direct=*/options_.accumulation_steps == 1),
-        sinks_(parameters_.tensors(), gradients_),
-        optimizer_(options_.optimizer, parameters_.layout(),
-                   decay_table(options_, parameters_.named())),
+        layout_(internal::make_flat_layout(internal::checked_numels(trainable_),
+                                           one_unit(trainable_.size()), options_.bucket_mib << 20,
+                                           communicator.world_size())),
+        shard_(options_.zero_stage == 0 ? internal::make_shard_layout(layout_, 0, 1)
+                                        : internal::make_shard_layout(layout_, communicator.rank(),
+                                                                      communicator.world_size())),
+        optimizer_(options_.optimizer, layout_, shard_, decay_table(options_, trainable_)),
+        parameters_(std::make_unique<internal::ReplicatedParameters>(trainable_, layout_, shard_,
+                                                                     communicator)),
+        gradients_(
+            trainable_, layout_, shard_, communicator,
+            {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps}),
+        sinks_(tensors_of(trainable_), gradients_),
+        norm_(layout_, shard_),
         totals_(options_.logical_ranks, run_, 2) {
     // Rank 0's values are everyone's, whatever build_model() did.
-    communicator_.broadcast(parameters_.values(), 0).wait();
     for (const auto& [name, tensor] : frozen_) communicator_.broadcast(tensor.detach(), 0).wait();
     buffers_.begin_step();
-    buffers_.finish_step(communicator_);
+    buffers_.publish(communicator_);
+    buffers_.finish_step();
   }
 
   void begin_step() {
+    if (totals_work_) totals_work_->wait();  // of a step that was not finished
+    totals_work_.reset();
     gradients_.reset();
     totals_.reset();
     buffers_.begin_step();
@@ -89,7 +113,7 @@ class Engine::Impl {
   void begin_micro_step(const MicroStep& micro) {
     MUSTER_CHECK_LT(next_micro_step_, micro_steps_.size())
         << "more micro-steps than micro_steps() lists";
-    const MicroStep& expected = micro_steps_[next_micro_step_++];
+    const MicroStep& expected = micro_steps_[next_micro_step_];
     MUSTER_CHECK(micro.logical_rank == expected.logical_rank &&
                  micro.micro_step == expected.micro_step)
         << "micro-steps must run in the order of micro_steps()";
@@ -97,6 +121,8 @@ class Engine::Impl {
       close_leaf();
       open_leaf(micro.logical_rank);
     }
+    ++next_micro_step_;
+    had_backward_ = false;
     internal::seed_default_generator(
         internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
                               micro.logical_rank, micro.micro_step));
@@ -112,55 +138,70 @@ class Engine::Impl {
     if (!(weight > 0) || !std::isfinite(weight)) {
       throw UserError("loss weight: expected a number above 0, found " + std::to_string(weight));
     }
-    // The weight enters as the root gradient, which scales every gradient by it.
-    loss.backward(at::full_like(loss, weight));
+    if (std::exchange(had_backward_, true)) {
+      throw UserError(
+          "backward: expected one call a micro-step, found a second; add the losses and call it "
+          "once");
+    }
     leaf_totals_[0] += loss.item<double>() * weight;
     leaf_totals_[1] += weight;
+    if (in_last_micro_step()) issue_totals();
+    gradients_.begin_backward(in_last_micro_step());
+    // The weight enters as the root gradient, which scales every gradient by it.
+    loss.backward(at::full_like(loss, weight));
   }
 
   StepReport finish_step(double learning_rate) {
     MUSTER_CHECK_EQ(next_micro_step_, micro_steps_.size()) << "a step needs all its micro-steps";
     close_leaf();
-    std::vector<Work> works = gradients_.reduce(communicator_, tree_);
-    const std::vector<double> totals = totals_.all_reduce(communicator_, tree_);
-    buffers_.finish_step(communicator_);
-    for (Work& work : works) work.wait();
-    const double weight = totals[1];
-    if (!(weight > 0))
-      throw UserError("step: expected at least one sample in the global batch, found none");
-
+    buffers_.publish(communicator_);
+    totals_work_->wait();
     StepReport report;
-    report.loss = totals[0] / weight;
-    report.weight = weight;
+    report.weight = totals_.sum()[1];
+    report.loss = totals_.sum()[0] / report.weight;
     report.learning_rate = learning_rate;
-    report.gradient_norm = gradient_norm() / weight;
-    const bool clip = options_.clip_norm > 0 && report.gradient_norm > options_.clip_norm;
-    const double factor = clip ? options_.clip_norm / report.gradient_norm : 1.0;
-    optimizer_.update(parameters_.values(), gradients_.reduced(), factor / weight, learning_rate,
-                      step_ + 1);
+    if (!(report.weight > 0))
+      throw UserError("step: expected at least one sample in the global batch, found none");
+    report.gradient_norm = update(report.weight, learning_rate);
+    buffers_.finish_step();
     report.step = ++step_;
     return report;
   }
 
   std::vector<StateTensor> state() {
     std::vector<StateTensor> state;
-    const auto add = [&](const std::string& name, const at::Tensor& like, const at::Tensor& flat) {
-      state.push_back({name, like.sizes().vec(), flat});
+    const auto add_whole = [&](const std::string& name, const at::Tensor& tensor) {
+      state.push_back({name, tensor.sizes().vec(), 0, tensor.detach().view(-1), true});
     };
-    const auto& named = parameters_.named();
-    const auto add_flat = [&](const std::string& prefix, const at::Tensor& flat) {
-      for (std::size_t i = 0; i < named.size(); ++i) {
-        const FlatRange range = parameters_.layout().parameters[i];
-        add(prefix + named[i].name, named[i].tensor, flat.narrow(0, range.begin, range.numel()));
+    for (std::size_t i = 0; i < trainable_.size(); ++i) {
+      const auto [begin, flat] = parameters_->held(i);
+      state.push_back({"model." + trainable_[i].name, trainable_[i].tensor.sizes().vec(), begin,
+                       flat, parameters_->replicated()});
+    }
+    for (const auto& [name, tensor] : frozen_) add_whole("model." + name, tensor);
+    for (const auto& [name, tensor] : buffers_.named()) add_whole("model." + name, tensor);
+    for (const auto& [name, shard] : optimizer_.state()) {
+      for (std::size_t i = 0; i < trainable_.size(); ++i) {
+        const auto [begin, flat] = internal::held_of_shard(layout_, shard_, i, shard);
+        state.push_back({"optimizer." + name + "." + trainable_[i].name,
+                         trainable_[i].tensor.sizes().vec(), begin, flat, shard_.parts == 1});
       }
-    };
-    add_flat("model.", parameters_.values());
-    for (const auto& [name, tensor] : frozen_)
-      add("model." + name, tensor, tensor.detach().view(-1));
-    for (const auto& [name, tensor] : buffers_.named())
-      add("model." + name, tensor, tensor.view(-1));
-    for (const auto& [name, flat] : optimizer_.state()) add_flat("optimizer." + name + ".", flat);
+    }
     return state;
+  }
+
+  std::vector<StateTensor> whole_state() {
+    std::vector<StateTensor> whole = state();
+    for (StateTensor& tensor : whole) {
+      if (tensor.replicated) continue;
+      const std::int64_t numel = c10::multiply_integers(tensor.shape);
+      at::Tensor flat = at::zeros({numel}, tensor.flat.options());
+      flat.narrow(0, tensor.begin, tensor.flat.numel()).copy_(tensor.flat);
+      // Each bit is set on one rank at most.
+      communicator_.all_reduce(flat.view(at::kByte), ReduceOp::kBitOr).wait();
+      tensor = {tensor.name, tensor.shape, 0, flat, true};
+    }
+    return whole;
   }
 
   LogicalRange run() const { return run_; }
@@ -171,6 +212,8 @@ class Engine::Impl {
   void set_step(std::int64_t step) { step_ = step; }
 
  private:
+  bool in_last_micro_step() const { return next_micro_step_ == micro_steps_.size(); }
+
   void open_leaf(int logical_rank) {
     open_logical_rank_ = logical_rank;
     leaf_open_ = true;
@@ -182,20 +225,47 @@ class Engine::Impl {
   void close_leaf() {
     if (!leaf_open_) return;
     leaf_open_ = false;
+    if (!in_last_micro_step()) {
+      totals_.add_leaf(leaf_totals_);
+    } else if (!totals_work_) {
+      issue_totals();
+    }
     gradients_.end_leaf();
-    totals_.add_leaf(leaf_totals_);
     if (open_logical_rank_ == 0) buffers_.keep();
   }
 
-  /// Of the summed gradient: squares over fixed blocks, then one fixed tree, so that no shard or
-  /// bucket shows.
-  double gradient_norm() {
-    const std::int64_t numel = parameters_.layout().numel;
-    block_sums_.resize(static_cast<std::size_t>(numel / internal::kBlockNumel));
-    internal::block_square_sums(gradients_.reduced().const_data_ptr<float>(), numel,
-                                block_sums_.data());
-    return std::sqrt(
-        internal::tree_sum(block_sums_.data(), static_cast<std::int64_t>(block_sums_.size())));
+  // On every rank before its first bucket, since all must issue one sequence.
+  void issue_totals() {
+    totals_.add_leaf(leaf_totals_);
+    totals_work_ = totals_.reduce(communicator_, tree_);
+  }
+
+  /// Returns the norm of the mean gradient, before clipping.
+  double update(double weight, double learning_rate) {
+    parameters_->begin_update();
+    double norm = 0;
+    if (options_.clip_norm > 0) {
+      for (const std::size_t b : gradients_.order()) norm_.add_piece(b, gradients_.reduced(b));
+      norm = norm_.reduce(communicator_) / weight;
+      const double factor = norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
+      for (const std::size_t b : gradients_.order()) {
+        update_bucket(b, factor / weight, learning_rate);
+      }
+    } else {
+      for (const std::size_t b : gradients_.order()) {
+        norm_.add_piece(b, gradients_.reduced(b));
+        update_bucket(b, 1.0 / weight, learning_rate);
+      }
+      norm = norm_.reduce(communicator_) / weight;
+    }
+    parameters_->finish_update();
+    return norm;
+  }
+
+  void update_bucket(std::size_t bucket, double gradient_scale, double learning_rate) {
+    optimizer_.update(bucket, parameters_->piece(bucket), gradients_.reduced(bucket),
+                      gradient_scale, learning_rate, step_ + 1);
+    parameters_->publish(bucket);
   }
 
   Communicator& communicator_;
@@ -204,17 +274,22 @@ class Engine::Impl {
   LogicalRange run_;
   std::vector<MicroStep> micro_steps_;
   std::vector<internal::NamedTensor> frozen_;
-  internal::FlatParameters parameters_;
+  std::vector<internal::NamedTensor> trainable_;
   internal::ModuleBuffers buffers_;
+  internal::FlatLayout layout_;
+  internal::ShardLayout shard_;
+  internal::FlatOptimizer optimizer_;
+  std::unique_ptr<internal::ParameterStore> parameters_;
   internal::GradientBuffers gradients_;
   internal::GradientSinks sinks_;
-  internal::FlatOptimizer optimizer_;
+  internal::GradientNorm norm_;
   internal::TreeVector totals_;
-  std::vector<double> block_sums_;
+  std::optional<Work> totals_work_;
 
   std::int64_t step_ = 0;
   std::size_t next_micro_step_ = 0;
   bool leaf_open_ = false;
+  bool had_backward_ = false;
   int open_logical_rank_ = 0;
   double leaf_totals_[2] = {0, 0};  // loss times weight, weight
 };
@@ -234,6 +309,7 @@ StepReport Engine::finish_step(double learning_rate) { return impl_->finish_step
 std::int64_t Engine::step() const { return impl_->step(); }
 void Engine::set_step(std::int64_t step) { impl_->set_step(step); }
 std::vector<StateTensor> Engine::state() { return impl_->state(); }
+std::vector<StateTensor> Engine::whole_state() { return impl_->whole_state(); }
 Communicator& Engine::communicator() { return impl_->communicator(); }
 const EngineOptions& Engine::options() const { return impl_->options(); }
 

@@ -32,6 +32,8 @@ std::vector<std::string> EngineOptions::validate() const {
       problems, accumulation_steps >= 1,
       "accumulation steps: expected 1 or more" + found(static_cast<double>(accumulation_steps)));
   require(problems, clip_norm >= 0, "clip norm: expected 0 (off) or more" + found(clip_norm));
+  require(problems, zero_stage >= 0 && zero_stage <= 3,
+          "ZeRO stage: expected 0 to 3" + found(zero_stage));
   require(problems, bucket_mib >= 1 && bucket_mib <= 65536,
           "bucket size: expected 1 to 65536 MiB" + found(static_cast<double>(bucket_mib)));
   return problems;

@@ -83,9 +83,10 @@ MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& comm
       split_names(broadcast_text(communicator, join_names(leaves.front())));
   TreeVector tree_vector(logical_ranks, run, names.size() * 2);
   for (const MetricSums& leaf : leaves) tree_vector.add_leaf(to_vector(leaf, names));
-  const std::vector<double> totals =
-      tree_vector.all_reduce(communicator, ReductionTree(logical_ranks));
   MetricSums result;
+  if (names.empty()) return result;
+  tree_vector.reduce(communicator, ReductionTree(logical_ranks)).wait();
+  const std::vector<double>& totals = tree_vector.sum();
   for (std::size_t i = 0; i < names.size(); ++i)
     result.add(names[i], totals[2 * i], totals[2 * i + 1]);
   return result;

@@ -1,105 +1,182 @@
-// Gradient slots.
+// Gradient slots and buckets.
 #include "gradient_buffers.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "muster/base/check.h"
+#include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
 
+/// With one micro-step a leaf is made by one addition an element, so a right leaf may add straight
+/// into its sibling.
+bool adds_directly(const GradientSetup& setup) { return setup.accumulation_steps == 1; }
+
 /// Slots must agree over ranks, since symmetric memory is allocated in step: the most that any rank
 /// needs.
-int most_slots(int logical_ranks, int world_size, bool direct) {
+int most_slots(const GradientSetup& setup, int world_size) {
   int most = 0;
-  for (const LogicalRange& run : assign_logical_ranks(logical_ranks, world_size)) {
-    most = std::max(most, make_accumulation_plan(logical_ranks, run, direct).slots);
+  for (const LogicalRange& run : assign_logical_ranks(setup.logical_ranks, world_size)) {
+    const AccumulationPlan plan =
+        make_accumulation_plan(setup.logical_ranks, run, adds_directly(setup));
+    most = std::max(most, plan.slots);
   }
   return most;
 }
 
 }  // namespace
 
-GradientBuffers::GradientBuffers(const std::vector<at::Tensor>& parameters,
-                                 const FlatLayout& layout, std::vector<FlatRange> buckets,
-                                 Communicator& communicator, int logical_ranks, LogicalRange run,
-                                 bool direct)
-    : plan_(make_accumulation_plan(logical_ranks, run, direct)),
-      buckets_(std::move(buckets)),
-      touched_(parameters.size(), false) {
-  const int slots = most_slots(logical_ranks, communicator.world_size(), direct);
+GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
+                                 const FlatLayout& layout, const ShardLayout& shard,
+                                 Communicator& communicator, const GradientSetup& setup)
+    : parameters_(parameters),
+      layout_(layout),
+      shard_(shard),
+      communicator_(communicator),
+      tree_(setup.logical_ranks),
+      plan_(make_accumulation_plan(setup.logical_ranks, setup.run, adds_directly(setup))),
+      order_(layout.buckets.size()),
+      touched_(parameters.size()),
+      outstanding_(layout.buckets.size()),
+      settled_(layout.buckets.size()),
+      works_(layout.buckets.size()) {
+  // Backward passes go through a model from its end to its beginning.
+  std::iota(order_.rbegin(), order_.rend(), std::size_t{0});
+  const bool one_micro_step =
+      setup.accumulation_steps == 1 && setup.logical_ranks == communicator.world_size();
+  if (setup.zero_stage >= 2 && shard.parts > 1 && one_micro_step) {
+    ring_.emplace(layout, communicator);
+    pieces_ = at::empty({shard.numel}, at::TensorOptions(at::kFloat));
+    return;
+  }
+  const int slots = most_slots(setup, communicator.world_size());
   for (int s = 0; s < slots; ++s) {
-    at::Tensor slot = communicator.allocate_symmetric(layout.numel, at::kFloat);
-    std::vector<at::Tensor> views;
-    for (std::size_t p = 0; p < parameters.size(); ++p) {
-      const FlatRange range = layout.parameters[p];
-      views.push_back(slot.narrow(0, range.begin, range.numel()).view(parameters[p].sizes()));
-    }
-    views_.push_back(std::move(views));
-    slots_.push_back(std::move(slot));
+    slots_.push_back(communicator.allocate_symmetric(layout.numel, at::kFloat));
   }
 }
 
 void GradientBuffers::reset() {
+  for (std::optional<Work>& work : works_) {
+    if (work) work->wait();
+    work.reset();
+  }
+  if (ring_) ring_->reset();
   next_leaf_ = 0;
+  issued_ = 0;
   in_leaf_ = false;
+  last_backward_ = false;
 }
 
 void GradientBuffers::begin_leaf() {
   MUSTER_CHECK(!in_leaf_ && next_leaf_ < plan_.leaves.size());
   in_leaf_ = true;
   std::fill(touched_.begin(), touched_.end(), false);
+  std::fill(settled_.begin(), settled_.end(), false);
+}
+
+void GradientBuffers::begin_backward(bool last) {
+  last_backward_ = last;
+  if (!last) return;
+  for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
+    outstanding_[b] = layout_.buckets[b].parameters.size();
+  }
+}
+
+at::Tensor GradientBuffers::bucket_in(int slot, std::size_t bucket) {
+  if (ring_) return ring_->bucket(bucket);
+  const FlatRange range = layout_.buckets[bucket].range;
+  return slots_[static_cast<std::size_t>(slot)].narrow(0, range.begin, range.numel());
+}
+
+at::Tensor GradientBuffers::view(int slot, std::size_t parameter) {
+  const std::size_t bucket = layout_.bucket_of[parameter];
+  const FlatRange range = layout_.parameters[parameter];
+  return bucket_in(slot, bucket)
+      .narrow(0, range.begin - layout_.buckets[bucket].range.begin, range.numel())
+      .view(parameters_[parameter].tensor.sizes());
 }
 
 void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
   MUSTER_CHECK(in_leaf_) << "a backward pass outside Engine::backward() reached a parameter";
+  const std::size_t bucket = layout_.bucket_of[index];
+  if (settled_[bucket]) {
+    throw UserError("parameter '" + parameters_[index].name +
+                    "': expected one gradient in the last backward pass of a step, found a second; "
+                    "add the losses and run one backward()");
+  }
   at::NoGradGuard no_grad;
-  const LeafPlan& leaf = plan_.leaves[next_leaf_];
-  at::Tensor& target = views_[static_cast<std::size_t>(leaf.slot)][index];
-  if (leaf.accumulate || touched_[index]) {
+  at::Tensor target = view(leaf().slot, index);
+  if (leaf().accumulate || touched_[index]) {
     target.add_(gradient);
   } else {
     target.copy_(gradient);  // first touch: no zeroing needed; converts lower precisions
   }
   touched_[index] = true;
+  if (!last_backward_ || --outstanding_[bucket] > 0) return;
+  settle(bucket);
+  issue_settled();
 }
 
-void GradientBuffers::end_leaf() {
-  MUSTER_CHECK(in_leaf_);
-  at::NoGradGuard no_grad;
-  const LeafPlan& leaf = plan_.leaves[next_leaf_];
-  for (std::size_t p = 0; p < touched_.size(); ++p) {
-    if (touched_[p]) continue;
-    at::Tensor& target = views_[static_cast<std::size_t>(leaf.slot)][p];
+// The leaf's gradients of this bucket are complete.
+void GradientBuffers::settle(std::size_t bucket) {
+  for (const std::size_t parameter : layout_.buckets[bucket].parameters) {
+    if (touched_[parameter]) continue;
+    at::Tensor target = view(leaf().slot, parameter);
     // A sibling gets its zero added for real: it turns -0 into +0, as it would between two ranks.
-    if (leaf.accumulate) {
+    if (leaf().accumulate) {
       target.add_(0.0f);
     } else {
       target.zero_();
     }
   }
-  for (const Merge& merge : leaf.merges) {
-    slots_[static_cast<std::size_t>(merge.into)].add_(slots_[static_cast<std::size_t>(merge.from)]);
+  for (const Merge& merge : leaf().merges) {
+    bucket_in(merge.into, bucket).add_(bucket_in(merge.from, bucket));
   }
-  ++next_leaf_;
-  in_leaf_ = false;
+  settled_[bucket] = true;
 }
 
-std::vector<Work> GradientBuffers::reduce(Communicator& communicator, const ReductionTree& tree) {
-  MUSTER_CHECK_EQ(next_leaf_, plan_.leaves.size());
-  next_leaf_ = 0;
-  std::vector<Work> works;
-  for (const FlatRange& bucket : buckets_) {
-    std::vector<at::Tensor> partials;
-    for (int i = 0; i < plan_.partials; ++i) {
-      partials.push_back(
-          slots_[static_cast<std::size_t>(i)].narrow(0, bucket.begin, bucket.numel()));
-    }
-    works.push_back(communicator.canonical_all_reduce(std::move(partials), tree));
+void GradientBuffers::end_leaf() {
+  MUSTER_CHECK(in_leaf_);
+  at::NoGradGuard no_grad;
+  for (const std::size_t bucket : order_) {
+    if (!settled_[bucket]) settle(bucket);
+    if (in_last_leaf()) issue_settled();
   }
-  return works;
+  last_backward_ = false;
+  in_leaf_ = false;
+  ++next_leaf_;
+}
+
+// Ranks may complete buckets in different orders, but must issue them in one.
+void GradientBuffers::issue_settled() {
+  for (; issued_ < order_.size() && settled_[order_[issued_]]; ++issued_) {
+    const std::size_t bucket = order_[issued_];
+    works_[bucket] = issue(bucket);
+    if (ring_) ring_->reducing(bucket, *works_[bucket]);
+  }
+}
+
+Work GradientBuffers::issue(std::size_t bucket) {
+  std::vector<at::Tensor> partials;
+  for (int i = 0; i < plan_.partials; ++i) partials.push_back(bucket_in(i, bucket));
+  if (shard_.parts == 1) return communicator_.canonical_all_reduce(std::move(partials), tree_);
+  const Piece& piece = shard_.pieces[bucket];
+  const at::Tensor output = ring_ ? pieces_.narrow(0, piece.offset, piece.flat.numel())
+                                  : slots_.front().narrow(0, piece.flat.begin, piece.flat.numel());
+  return communicator_.canonical_reduce_scatter(output, std::move(partials), tree_);
+}
+
+const float* GradientBuffers::reduced(std::size_t bucket) {
+  MUSTER_CHECK(works_[bucket].has_value());
+  works_[bucket]->wait();
+  const Piece& piece = shard_.pieces[bucket];
+  return ring_ ? pieces_.const_data_ptr<float>() + piece.offset
+               : slots_.front().const_data_ptr<float>() + piece.flat.begin;
 }
 
 }  // namespace muster::internal

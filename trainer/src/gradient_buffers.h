@@ -1,49 +1,90 @@
-// The flat gradient slots of a rank: filled by sinks, folded by the accumulation plan, reduced
-// bucket by bucket.
+// The gradients of a rank: filled by sinks, folded by the accumulation plan, reduced bucket by
+// bucket while the last backward pass still runs.
 #ifndef MUSTER_TRAINER_SRC_GRADIENT_BUFFERS_H_
 #define MUSTER_TRAINER_SRC_GRADIENT_BUFFERS_H_
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "accumulation_plan.h"
+#include "bucket_ring.h"
 #include "flat_layout.h"
 #include "gradient_sink.h"
+#include "module_tensors.h"
 #include "muster/collectives/communicator.h"
 #include "muster/collectives/work.h"
 
 namespace muster::internal {
 
+/// What decides how gradients are held and summed; the same on every rank but for `run`.
+struct GradientSetup {
+  int zero_stage = 0;
+  int logical_ranks = 1;
+  LogicalRange run;  ///< This rank's logical ranks.
+  std::int64_t accumulation_steps = 1;
+};
+
+/// Stages 0 and 1 hold whole gradients. From stage 2 on, where every rank has one micro-step, a
+/// bucket's memory is used again as soon as it has been reduced, and only the rank's pieces stay; a
+/// rank with several must keep whole partial sums until its last, as the tree demands.
 class GradientBuffers : public GradientReceiver {
  public:
-  /// Collective: the slots are symmetric memory, as many on every rank.
-  GradientBuffers(const std::vector<at::Tensor>& parameters, const FlatLayout& layout,
-                  std::vector<FlatRange> buckets, Communicator& communicator, int logical_ranks,
-                  LogicalRange run, bool direct);
+  /// Collective: memory is symmetric, and as much on every rank. The references must outlive this.
+  GradientBuffers(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+                  const ShardLayout& shard, Communicator& communicator, const GradientSetup& setup);
 
+  /// Forgets a step that was not finished.
+  void reset();
   /// Gradients from here on belong to the plan's next leaf.
   void begin_leaf();
-  /// The leaf is complete: parameters without a gradient count as zero; siblings are merged.
+  /// A backward pass begins. In the rank's last one each bucket's reduction is issued as soon as
+  /// the bucket is complete.
+  void begin_backward(bool last);
+  /// The leaf is complete: parameters without a gradient count as zero; siblings are merged. After
+  /// the last leaf all reductions have been issued.
   void end_leaf();
-  /// After the last leaf. Collective. Issues the reduction of every bucket; once all are waited
-  /// for, reduced() is valid.
-  std::vector<Work> reduce(Communicator& communicator, const ReductionTree& tree);
-  /// The sum over all logical ranks. Flat, float32. Valid until the next begin_leaf().
-  const at::Tensor& reduced() const { return slots_.front(); }
-  /// Forget a step that was not finished.
-  void reset();
+
+  /// Blocks until bucket `bucket` has been reduced. This rank's piece of the sum over all logical
+  /// ranks; valid until the next begin_leaf().
+  const float* reduced(std::size_t bucket);
+  /// The order in which buckets are reduced: that in which backward passes complete them.
+  const std::vector<std::size_t>& order() const { return order_; }
 
   void receive(std::size_t index, const at::Tensor& gradient) override;
 
  private:
+  const LeafPlan& leaf() const { return plan_.leaves[next_leaf_]; }
+  bool in_last_leaf() const { return next_leaf_ + 1 == plan_.leaves.size(); }
+  /// The memory of a bucket in a slot.
+  at::Tensor bucket_in(int slot, std::size_t bucket);
+  at::Tensor view(int slot, std::size_t parameter);
+  void settle(std::size_t bucket);
+  void issue_settled();
+  Work issue(std::size_t bucket);
+
+  const std::vector<NamedTensor>& parameters_;
+  const FlatLayout& layout_;
+  const ShardLayout& shard_;
+  Communicator& communicator_;
+  ReductionTree tree_;
   AccumulationPlan plan_;
-  std::vector<FlatRange> buckets_;
-  std::vector<at::Tensor> slots_;               // [slot] flat
-  std::vector<std::vector<at::Tensor>> views_;  // [slot][parameter], in the parameter's shape
+  std::vector<std::size_t> order_;
+  std::vector<at::Tensor> slots_;  // [slot] flat; none where buckets come from the ring
+  std::optional<BucketRing> ring_;
+  at::Tensor pieces_;  // the reduced gradient in the shard's layout, with the ring only
+
   std::size_t next_leaf_ = 0;
-  std::vector<bool> touched_;  // by the present leaf
   bool in_leaf_ = false;
+  bool last_backward_ = false;
+  std::vector<bool> touched_;               // [parameter] by the present leaf
+  std::vector<std::size_t> outstanding_;    // [bucket] parameters the last backward has not reached
+  std::vector<bool> settled_;               // [bucket] of the present leaf
+  std::size_t issued_ = 0;                  // of order_
+  std::vector<std::optional<Work>> works_;  // [bucket]
 };
 
 }  // namespace muster::internal

@@ -52,9 +52,14 @@ void ModuleBuffers::begin_logical_rank() { unpack(start_); }
 
 void ModuleBuffers::keep() { pack(kept_); }
 
-void ModuleBuffers::finish_step(Communicator& communicator) {
-  if (kept_.numel() == 0) return;
-  communicator.broadcast(kept_, 0).wait();
+void ModuleBuffers::publish(Communicator& communicator) {
+  if (kept_.numel() > 0) published_ = communicator.broadcast(kept_, 0);
+}
+
+void ModuleBuffers::finish_step() {
+  if (!published_) return;
+  published_->wait();
+  published_.reset();
   unpack(kept_);
 }
 

@@ -5,11 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "muster/collectives/communicator.h"
+#include "muster/collectives/work.h"
 
 namespace muster::internal {
 
@@ -24,8 +26,10 @@ class ModuleBuffers {
   void begin_logical_rank();
   /// Keeps the buffers as they are now: they are logical rank 0's.
   void keep();
-  /// Collective. Gives every rank what rank 0 kept.
-  void finish_step(Communicator& communicator);
+  /// Collective. Issues the broadcast of what rank 0 kept.
+  void publish(Communicator& communicator);
+  /// Blocks until every rank has it, and makes it the buffers' values.
+  void finish_step();
 
  private:
   void pack(at::Tensor& bytes) const;
@@ -34,6 +38,7 @@ class ModuleBuffers {
   std::vector<std::pair<std::string, at::Tensor>> buffers_;
   at::Tensor start_;  // uint8, all buffers end to end: their values when the step began
   at::Tensor kept_;
+  std::optional<Work> published_;
 };
 
 }  // namespace muster::internal

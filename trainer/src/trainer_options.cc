@@ -61,13 +61,15 @@ void TrainerOptions::bind(OptionSet& set) {
   set.group("Circumstances");
   set.add_choice("transport", &transport, {"auto", "shm", "mpi"}, "How ranks exchange tensors");
   set.add("timeout", &timeout_s, "Seconds after which a silent rank is an error");
+  set.add("zero-stage", &zero_stage,
+          "What ranks share: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too");
   set.add("bucket-mib", &bucket_mib, "MiB of gradients reduced in one collective");
   set.add("prefetch", &prefetch, "Micro-batches prepared ahead");
 }
 
 namespace {
 
-constexpr std::array<std::string_view, 15> kCircumstances = {"epochs",
+constexpr std::array<std::string_view, 16> kCircumstances = {"epochs",
                                                              "steps",
                                                              "checkpoint-dir",
                                                              "checkpoint-every",
@@ -79,6 +81,7 @@ constexpr std::array<std::string_view, 15> kCircumstances = {"epochs",
                                                              "transport",
                                                              "allow-other-numerics",
                                                              "timeout",
+                                                             "zero-stage",
                                                              "bucket-mib",
                                                              "prefetch",
                                                              "data"};
@@ -136,6 +139,7 @@ EngineOptions TrainerOptions::engine_options() const {
                       .momentum = momentum,
                       .nesterov = nesterov};
   engine.clip_norm = clip_norm;
+  engine.zero_stage = static_cast<int>(zero_stage);
   engine.bucket_mib = bucket_mib;
   return engine;
 }

@@ -24,18 +24,16 @@ void TreeVector::add_leaf(std::span<const double> values) {
   }
 }
 
-std::vector<double> TreeVector::all_reduce(Communicator& communicator, const ReductionTree& tree) {
+Work TreeVector::reduce(Communicator& communicator, const ReductionTree& tree) {
   MUSTER_CHECK_EQ(next_leaf_, plan_.leaves.size());
   next_leaf_ = 0;
-  if (width_ == 0) return {};
   std::vector<at::Tensor> partials;
   for (int i = 0; i < plan_.partials; ++i) {
     partials.push_back(at::from_blob(slots_[static_cast<std::size_t>(i)].data(),
                                      {static_cast<std::int64_t>(width_)},
                                      at::TensorOptions(at::kDouble)));
   }
-  communicator.canonical_all_reduce(partials, tree).wait();
-  return slots_.front();
+  return communicator.canonical_all_reduce(partials, tree);
 }
 
 }  // namespace muster::internal

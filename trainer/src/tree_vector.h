@@ -7,6 +7,7 @@
 
 #include "accumulation_plan.h"
 #include "muster/collectives/communicator.h"
+#include "muster/collectives/work.h"
 
 namespace muster::internal {
 
@@ -15,9 +16,10 @@ class TreeVector {
   TreeVector(int logical_ranks, LogicalRange run, std::size_t width);
   /// The next logical rank's vector; the run's logical ranks in order.
   void add_leaf(std::span<const double> values);
-  /// Collective. After the last leaf: the sum over all logical ranks, the same bits everywhere.
-  /// Blocks.
-  std::vector<double> all_reduce(Communicator& communicator, const ReductionTree& tree);
+  /// Collective. After the last leaf: issues the sum over all logical ranks. Requires width > 0.
+  Work reduce(Communicator& communicator, const ReductionTree& tree);
+  /// Once that has ended: the sum, the same bits everywhere.
+  const std::vector<double>& sum() const { return slots_.front(); }
   /// Ready for the first leaf again.
   void reset() { next_leaf_ = 0; }
 

@@ -35,16 +35,20 @@ struct MicroStep {
   std::int64_t micro_step = 0;
 };
 
-/// A tensor of the training state as checkpoints know it. `flat` is one-dimensional and contiguous.
-/// Every rank holds all of it.
+/// A tensor of the training state as checkpoints know it, and what this rank holds of it.
 struct StateTensor {
   std::string name;
   std::vector<std::int64_t> shape;
+  /// Elements [begin, begin + flat.numel()) of the flattened tensor; perhaps none. One-dimensional
+  /// and contiguous.
+  std::int64_t begin = 0;
   at::Tensor flat;
+  /// Every rank holds all of it; else each element is on one rank.
+  bool replicated = true;
 };
 
-/// Owns the flat parameters, gradient buckets and optimizer state of one module (ZeRO stage 0: each
-/// rank holds all of them). A step is
+/// Owns the flat parameters, gradient buckets and optimizer state of one module, sharded over the
+/// ranks as EngineOptions::zero_stage says. A step is
 ///     engine.begin_step();
 ///     for (const MicroStep& micro : engine.micro_steps()) {
 ///       engine.begin_micro_step(micro);
@@ -52,8 +56,9 @@ struct StateTensor {
 ///     }
 ///     StepReport report = engine.finish_step(learning_rate);
 /// Parameters after it depend on data, seed, options and the number of logical ranks, never on the
-/// world size. One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through;
-/// after one the engine is of no more use.
+/// world size or the stage. A step that threw may be begun again if it threw on every rank alike.
+/// One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through; after one the
+/// engine is of no more use.
 class Engine {
  public:
   /// Collective. Moves the module's trainable parameters (float32, CPU) into flat storage, in
@@ -74,11 +79,12 @@ class Engine {
   /// Seeds LibTorch's generator from (seed, step, logical rank, micro-step) and gives the logical
   /// rank its own buffers.
   void begin_micro_step(const MicroStep& micro);
-  /// Runs the backward pass. `loss` is a scalar: the mean over this micro-batch; `weight` the
-  /// number of samples (or tokens) it is a mean over, > 0. Gradients are summed with these weights
-  /// and divided by their total over the global batch.
+  /// Runs the backward pass, once a micro-step. `loss` is a scalar: the mean over this micro-batch;
+  /// `weight` the number of samples (or tokens) it is a mean over, > 0. Gradients are summed with
+  /// these weights and divided by their total over the global batch.
   void backward(const at::Tensor& loss, double weight);
-  /// Collective. Reduces in tree order, clips, updates.
+  /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
+  /// way already), clips, updates.
   /// Throws UserError when no micro-batch of the global batch had a backward().
   StepReport finish_step(double learning_rate);
 
@@ -89,6 +95,8 @@ class Engine {
   /// Everything a checkpoint must hold: parameters, optimizer state, buffers, frozen parameters.
   /// Writing into the tensors restores them.
   std::vector<StateTensor> state();
+  /// Collective. The same with every tensor whole on every rank; copies where it is sharded.
+  std::vector<StateTensor> whole_state();
 
   Communicator& communicator();
   const EngineOptions& options() const;

@@ -36,7 +36,10 @@ struct EngineOptions {
   std::int64_t accumulation_steps = 1;
   std::uint64_t seed = 0;
   OptimizerOptions optimizer;
-  double clip_norm = 0.0;        ///< Largest global gradient norm; 0 turns clipping off.
+  double clip_norm = 0.0;  ///< Largest global gradient norm; 0 turns clipping off.
+  /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
+  /// parameters too (Rajbhandari et al. 2020). Never changes bits.
+  int zero_stage = 1;
   std::int64_t bucket_mib = 16;  ///< Gradients reduced in one collective. Never changes bits.
   /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases
   /// and norms (dim >= 2).

@@ -60,6 +60,7 @@ struct TrainerOptions {
   // Circumstances.
   std::string transport = "auto";
   double timeout_s = 300;
+  std::int64_t zero_stage = 1;
   std::int64_t bucket_mib = 16;
   std::int64_t prefetch = 4;
 

@@ -1,8 +1,6 @@
-// Collecting and flattening parameters.
-#include "flat_parameters.h"
+// Walking a module.
+#include "module_tensors.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 #include <torch/nn/module.h>
 
 #include <unordered_set>
@@ -40,34 +38,18 @@ ModuleTensors collect_tensors(torch::nn::Module& module) {
   return result;
 }
 
-FlatParameters::FlatParameters(std::vector<NamedTensor> trainable) : named_(std::move(trainable)) {
-  if (named_.empty()) {
+std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainable) {
+  if (trainable.empty()) {
     throw ConfigError(
         "model: expected at least one parameter that requires a gradient, found none; register "
-        "parameters and "
-        "submodules with register_parameter() and register_module()");
+        "parameters and submodules with register_parameter() and register_module()");
   }
   std::vector<std::int64_t> numels;
-  for (const NamedTensor& parameter : named_) {
+  for (const NamedTensor& parameter : trainable) {
     check_supported(parameter);
     numels.push_back(parameter.tensor.numel());
   }
-  layout_ = make_flat_layout(numels);
-  values_ = at::zeros({layout_.numel}, at::TensorOptions(at::kFloat));
-  at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < named_.size(); ++i) {
-    at::Tensor& parameter = named_[i].tensor;
-    const FlatRange range = layout_.parameters[i];
-    at::Tensor view = values_.narrow(0, range.begin, range.numel()).view(parameter.sizes());
-    view.copy_(parameter);
-    parameter.set_data(view);
-  }
-}
-
-std::vector<at::Tensor> FlatParameters::tensors() const {
-  std::vector<at::Tensor> tensors;
-  for (const NamedTensor& parameter : named_) tensors.push_back(parameter.tensor);
-  return tensors;
+  return numels;
 }
 
 }  // namespace muster::internal

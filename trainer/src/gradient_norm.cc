@@ -1,0 +1,44 @@
+// Block sums, gathered and put in order.
+#include "gradient_norm.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cmath>
+
+#include "optimizer_kernels.h"
+
+namespace muster::internal {
+
+GradientNorm::GradientNorm(const FlatLayout& layout, const ShardLayout& shard) : shard_(shard) {
+  const std::int64_t own_blocks = shard.numel / kBlockNumel;
+  for (std::size_t p = 0; p < layout.parameters.size(); ++p) {
+    const FlatRange range = layout.parameters[p];
+    const std::size_t b = layout.bucket_of[p];
+    const FlatRange bucket = layout.buckets[b].range;
+    const std::int64_t piece_blocks = bucket.numel() / kBlockNumel / shard.parts;
+    const std::int64_t piece_begin = shard.pieces[b].offset / kBlockNumel;
+    for (std::int64_t at = range.begin; at < range.end; at += kBlockNumel) {
+      const std::int64_t in_bucket = (at - bucket.begin) / kBlockNumel;
+      const std::int64_t owner = in_bucket / piece_blocks;
+      places_.push_back(owner * own_blocks + piece_begin + in_bucket % piece_blocks);
+    }
+  }
+  own_ = at::empty({own_blocks}, at::TensorOptions(at::kDouble));
+  all_ = shard.parts == 1 ? own_ : at::empty({own_blocks * shard.parts}, own_.options());
+  in_order_.resize(places_.size());
+}
+
+void GradientNorm::add_piece(std::size_t bucket, const float* gradient) {
+  const Piece& piece = shard_.pieces[bucket];
+  block_square_sums(gradient, piece.flat.numel(),
+                    own_.mutable_data_ptr<double>() + piece.offset / kBlockNumel);
+}
+
+double GradientNorm::reduce(Communicator& communicator) {
+  if (shard_.parts > 1) communicator.all_gather(all_, own_).wait();
+  const auto* sums = all_.const_data_ptr<double>();
+  for (std::size_t i = 0; i < places_.size(); ++i) in_order_[i] = sums[places_[i]];
+  return std::sqrt(tree_sum(in_order_.data(), static_cast<std::int64_t>(in_order_.size())));
+}
+
+}  // namespace muster::internal

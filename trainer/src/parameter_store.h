@@ -1,0 +1,75 @@
+// Where the trainable parameters live: whole on every rank, or in shards.
+#ifndef MUSTER_TRAINER_SRC_PARAMETER_STORE_H_
+#define MUSTER_TRAINER_SRC_PARAMETER_STORE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "flat_layout.h"
+#include "module_tensors.h"
+#include "muster/collectives/communicator.h"
+#include "muster/collectives/work.h"
+
+namespace muster::internal {
+
+/// Elements [begin, begin + flat.numel()) of a flattened tensor.
+struct HeldRange {
+  std::int64_t begin = 0;
+  at::Tensor flat;
+};
+
+/// What a rank's shard `flat` holds of parameter `parameter`; perhaps nothing.
+HeldRange held_of_shard(const FlatLayout& layout, const ShardLayout& shard, std::size_t parameter,
+                        const at::Tensor& flat);
+
+/// The module's parameters are views of its memory. Each rank updates its pieces and makes them
+/// known to the others.
+class ParameterStore {
+ public:
+  virtual ~ParameterStore() = default;
+
+  /// Collective. Until finish_update() nobody reads a parameter.
+  virtual void begin_update() = 0;
+  /// This rank's piece of a bucket.
+  virtual float* piece(std::size_t bucket) = 0;
+  /// Collective. The piece has been updated.
+  virtual void publish(std::size_t bucket) = 0;
+  /// Collective. From here on every rank reads what all have published.
+  virtual void finish_update() = 0;
+
+  /// What this rank holds, for checkpoints. Writing into it, on every rank, between adopt calls
+  /// changes the parameter.
+  virtual HeldRange held(std::size_t parameter) = 0;
+  /// Whether every rank holds all.
+  virtual bool replicated() const = 0;
+};
+
+/// ZeRO stages 0 to 2: every rank has all parameters.
+class ReplicatedParameters : public ParameterStore {
+ public:
+  /// Collective. Moves the parameters' values, in place: each tensor object stays, its storage is
+  /// ours. All ranks get rank 0's. `layout`, `shard` and `communicator` must outlive this.
+  ReplicatedParameters(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+                       const ShardLayout& shard, Communicator& communicator);
+
+  void begin_update() override {}
+  float* piece(std::size_t bucket) override;
+  void publish(std::size_t bucket) override;
+  void finish_update() override;
+  HeldRange held(std::size_t parameter) override;
+  bool replicated() const override { return true; }
+
+ private:
+  const FlatLayout& layout_;
+  const ShardLayout& shard_;
+  Communicator& communicator_;
+  at::Tensor values_;  // [layout.numel] float32; padding is zero
+  std::vector<Work> published_;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_TRAINER_SRC_PARAMETER_STORE_H_
