@@ -42,7 +42,8 @@ Regroup::Members Regroup::agree(const OperationRun& run) {
     if (!std::binary_search(members.ranks.begin(), members.ranks.end(), r)) memory_.exclude(r);
   }
   if (memory_.is_excluded(rank_)) {
-    throw PeerLost(run.description() + ": expected this rank to come while the others waited, found "
+    throw PeerLost(run.description() +
+                   ": expected this rank to come while the others waited, found "
                    "that they went on without it; end this process, or allow more time");
   }
   return members;
@@ -63,8 +64,8 @@ void Regroup::propose() {
   for (int r = 0; r < world_size_; ++r) {
     if (has_come(r) && !rendezvous_.has_left(r)) own.ranks[own.size++] = r;
   }
-  own.log_offset = memory_.group().memory->reserve(
-      static_cast<std::uint64_t>(SymmetricMemory::log_bytes()));
+  own.log_offset =
+      memory_.group().memory->reserve(static_cast<std::uint64_t>(SymmetricMemory::log_bytes()));
   std::uint32_t undecided = 0;
   board_->decided.compare_exchange_strong(undecided, static_cast<std::uint32_t>(rank_) + 1);
   futex_wake_all(board_->decided);

@@ -20,8 +20,6 @@
 namespace muster::testing {
 namespace {
 
-constexpr auto kWatchdog = std::chrono::seconds(40);
-
 void run_body(int fd, int rank, int world_size, std::uint32_t generation,
               std::chrono::milliseconds operation_timeout, const RankBody& body) {
   std::shared_ptr<NodeMemory> memory = NodeMemory::attach(dup(fd), generation);
@@ -64,7 +62,8 @@ bool wait_until(pid_t pid, std::chrono::steady_clock::time_point deadline) {
 }  // namespace
 
 std::vector<RankEnd> run_ranks(NodeMemory& node_memory, int world_size,
-                               std::chrono::milliseconds operation_timeout, const RankBody& body) {
+                               std::chrono::milliseconds operation_timeout, const RankBody& body,
+                               std::chrono::seconds limit) {
   std::fflush(nullptr);
   std::vector<pid_t> pids;
   for (int rank = 0; rank < world_size; ++rank) {
@@ -75,7 +74,7 @@ std::vector<RankEnd> run_ranks(NodeMemory& node_memory, int world_size,
     }
     pids.push_back(pid);
   }
-  const auto deadline = std::chrono::steady_clock::now() + kWatchdog;
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   std::vector<RankEnd> ends;
   for (int rank = 0; rank < world_size; ++rank) {
     const pid_t pid = pids[static_cast<std::size_t>(rank)];

@@ -23,9 +23,10 @@ using RankBody = std::function<void(int rank, Communicator& communicator)>;
 
 /// Runs `body` in `world_size` forked processes that communicate through `node_memory` and returns
 /// how they ended. `operation_timeout` is the communicators'. All are killed, and a failure added,
-/// when they take over 40 seconds.
+/// when they take longer than `limit`.
 std::vector<RankEnd> run_ranks(NodeMemory& node_memory, int world_size,
-                               std::chrono::milliseconds operation_timeout, const RankBody& body);
+                               std::chrono::milliseconds operation_timeout, const RankBody& body,
+                               std::chrono::seconds limit = std::chrono::seconds(40));
 
 /// The same with a memory of its own and 20 seconds, expecting all ranks to exit well.
 void run_ranks(int world_size, const RankBody& body);

@@ -58,8 +58,8 @@ TEST(ShmShrink, GoesOnAfterADeathInAnyOperationAndAfterAnother) {
         work.wait();
         if (way.operation.is_transfer()) {
           Call answer = call;
-          answer.peer = (communicator.rank() + communicator.world_size() - 1) %
-                        communicator.world_size();
+          answer.peer =
+              (communicator.rank() + communicator.world_size() - 1) % communicator.world_size();
           answer_to(way.operation).start(communicator, answer);
         }
         work = way.operation.start(communicator, call);
@@ -74,8 +74,7 @@ TEST(ShmShrink, GoesOnAfterADeathInAnyOperationAndAfterAnother) {
       EXPECT_EQ(three->generation(), 1);
       EXPECT_THAT(three->previous_ranks(), ElementsAre(0, 2, 3));
       check_canonical_at(*three, Memory::kSymmetric, 4096, at::kFloat, 7);
-      const std::string message =
-          error_of<PeerLost>(rank, [&] { run_until_lost(*three, 2); });
+      const std::string message = error_of<PeerLost>(rank, [&] { run_until_lost(*three, 2); });
       EXPECT_THAT(message, HasSubstr("of generation 1"));
       const auto two = three->shrink(kDeadline);
       EXPECT_EQ(two->rank(), rank == 0 ? 0 : 1);
