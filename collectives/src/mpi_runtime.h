@@ -5,8 +5,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "muster/base/rank_env.h"
+#include "node_reduction.h"
+#include "symmetric_memory.h"
 #include "transport.h"
 
 namespace muster::internal {
@@ -20,12 +23,18 @@ class MpiRuntime {
 
   virtual ~MpiRuntime() = default;
 
-  /// Collective, before there is a transport. Every rank gets rank 0's `text`, of at most 255
-  /// bytes.
-  virtual std::string from_rank_0(const std::string& text) = 0;
+  /// Collective, before there is a transport. Every rank gets the `text` of every rank, each of at
+  /// most 255 bytes.
+  virtual std::vector<std::string> from_all_ranks(const std::string& text) = 0;
 
-  /// Collective. Once; it must not outlive this object.
+  /// Collective, before there is a transport. Which ranks can share memory.
+  virtual NodeLayout layout() = 0;
+
+  /// Collective. Once, this or the next; it must not outlive this object.
   virtual std::unique_ptr<Transport> make_transport() = 0;
+
+  /// Collective. `group` are the ranks of this rank's node, in ascending order.
+  virtual std::unique_ptr<Transport> make_nodes_transport(NodeLayout layout, NodeGroup group) = 0;
 
   /// Collective. Ends MPI in this process. Only after all ranks agreed to leave: it waits for all
   /// of them, dead or not.

@@ -38,6 +38,7 @@ Rendezvous::Rendezvous(SymmetricMemory& memory, int rank)
     : memory_(memory),
       node_memory_(*memory.group().memory),
       slots_(memory.group().slots),
+      names_(memory.group().names),
       rank_(rank),
       world_size_(memory.group().world_size()),
       gate_(reinterpret_cast<Gate*>(memory.allocate_shared(sizeof(Gate)))),
@@ -59,7 +60,8 @@ void Rendezvous::begin(const OperationRun& run) {
   meet(run);
   if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
   for (int r = 0; r < world_size_; ++r) {
-    check_same_operation(run, run.operation().signature, rank_, announcement_of(r).signature, r);
+    check_same_operation(run, run.operation().signature, name_of(rank_),
+                         announcement_of(r).signature, name_of(r));
   }
 }
 
@@ -170,7 +172,7 @@ void Rendezvous::check_nobody_lost(const OperationRun& run) {
 void Rendezvous::check_same_calls(const OperationRun& run) {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_ || has_arrived(r) || !gave_up(r) || posts_[r].refused_call[0] == '\0') continue;
-    throw_different_calls(run, {rank_, run.call()}, {r, posts_[r].refused_call});
+    throw_different_calls(run, {name_of(rank_), run.call()}, {name_of(r), posts_[r].refused_call});
   }
 }
 
@@ -188,10 +190,10 @@ void Rendezvous::throw_no_answer(int peer, const OperationRun& run) {
   if (has_left(peer) || gave_up(peer) || !is_in_later_collective(peer)) throw_lost(run, peer);
   const Signature& theirs = posts_[peer].announcements[(announced_ + 1) % 2].signature;
   if (theirs.kind == OperationKind::kLeave) {
-    check_same_operation(run, run.operation().signature, rank_, theirs, peer);
+    check_same_operation(run, run.operation().signature, name_of(rank_), theirs, name_of(peer));
   }
   run.call().copy(posts_[rank_].refused_call, sizeof(Post::refused_call) - 1);
-  throw_different_calls(run, {rank_, run.call()}, {peer, theirs.description()});
+  throw_different_calls(run, {name_of(rank_), run.call()}, {name_of(peer), theirs.description()});
 }
 
 void Rendezvous::give_up() noexcept {
@@ -212,14 +214,14 @@ bool Rendezvous::has_left(int rank) {
 std::string Rendezvous::last_seen(int rank) {
   const RankSlot& theirs = slot(rank);
   if (theirs.state.load() == static_cast<std::uint32_t>(RankState::kAbsent)) {
-    return "rank " + std::to_string(rank) + " (never seen)";
+    return "rank " + std::to_string(name_of(rank)) + " (never seen)";
   }
   const std::string name(theirs.operation, strnlen(theirs.operation, sizeof(theirs.operation)));
   const std::string doing =
       name.empty() ? "before its first operation"
                    : "last in " + name + ", operation " + std::to_string(theirs.sequence.load());
-  return "rank " + std::to_string(rank) + " (process " + std::to_string(theirs.pid.load()) + ", " +
-         doing + ")";
+  return "rank " + std::to_string(name_of(rank)) + " (process " +
+         std::to_string(theirs.pid.load()) + ", " + doing + ")";
 }
 
 Rendezvous::Loss Rendezvous::loss_of(int rank, bool needed) {

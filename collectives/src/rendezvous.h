@@ -114,6 +114,9 @@ class Rendezvous {
   [[noreturn]] void throw_lost(const OperationRun& run, int noticed);
   [[noreturn]] void throw_timeout(const OperationRun& run);
   bool gave_up_before(int rank, int other) const;
+  int name_of(int rank) const {
+    return names_.empty() ? rank : names_[static_cast<std::size_t>(rank)];
+  }
   std::string last_seen(int rank);
   /// In this meeting, but for `except`; -1 for none.
   std::string absent_ranks(int except);
@@ -121,6 +124,7 @@ class Rendezvous {
   SymmetricMemory& memory_;
   NodeMemory& node_memory_;
   const std::vector<int> slots_;
+  const std::vector<int> names_;
   int rank_;
   int world_size_;
   std::optional<bool> crowded_;

@@ -22,6 +22,8 @@ struct NodeGroup {
   std::vector<int> slots;
   /// Of the group's allocation log in the node memory.
   std::uint64_t log_offset = 0;
+  /// Element r: what messages call rank r of the group; none: r.
+  std::vector<int> names = {};
 
   int world_size() const { return static_cast<int>(slots.size()); }
   /// All ranks that `memory` was made for.

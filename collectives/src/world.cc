@@ -2,7 +2,9 @@
 #include "muster/collectives/world.h"
 
 #include <exception>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "mpi_runtime.h"
 #include "muster/base/check.h"
@@ -21,6 +23,7 @@ namespace muster {
 using internal::DescriptorServer;
 using internal::MpiRuntime;
 using internal::NodeGroup;
+using internal::NodeLayout;
 using internal::QueuedCommunicator;
 using internal::ShmTransport;
 using internal::SingleTransport;
@@ -34,14 +37,24 @@ struct World::Membership {
   int exceptions_at_start = std::uncaught_exceptions();
   std::unique_ptr<MpiRuntime> mpi;
   std::shared_ptr<NodeMemory> node_memory;
+  int node_memory_slot = 0;
   std::shared_ptr<FlightRecorder> flight;  ///< Null when operations are not recorded.
   std::unique_ptr<QueuedCommunicator> communicator;
 
   ~Membership();
+
+  /// The rank's end of what `transport` names.
+  std::unique_ptr<Transport> make_transport(std::chrono::milliseconds timeout);
+
+ private:
+  std::unique_ptr<Transport> join_one_node(std::chrono::milliseconds timeout);
+  std::unique_ptr<Transport> join_several_nodes(std::chrono::milliseconds timeout);
+  void join(std::shared_ptr<NodeMemory> memory, int slot);
 };
 
 namespace {
 
+// "nodes" means: unless MPI says that each rank is alone on its node.
 std::string choose_transport(const RankEnv& env, const std::string& wanted) {
   const bool one_node = env.local_world_size == env.world_size;
   const bool under_mpi = env.launched_by == LaunchedBy::kMpi;
@@ -62,7 +75,8 @@ std::string choose_transport(const RankEnv& env, const std::string& wanted) {
                       "; start the program with mpirun and --transport auto");
   }
   if (env.world_size == 1 && wanted != "mpi") return "single";
-  return wanted == "mpi" || !one_node ? "mpi" : "shm";
+  if (wanted == "mpi") return "mpi";
+  return one_node ? "shm" : "nodes";
 }
 
 std::shared_ptr<NodeMemory> attach_to_launcher(const RankEnv& env) {
@@ -74,18 +88,22 @@ std::shared_ptr<NodeMemory> attach_to_launcher(const RankEnv& env) {
   return NodeMemory::attach(env.node_memory_fd, static_cast<std::uint32_t>(env.generation));
 }
 
-// Under mpirun nobody holds the node's memory for the ranks: rank 0 makes it and hands it round.
-std::shared_ptr<NodeMemory> share_among_ranks(const RankEnv& env, MpiRuntime& mpi,
-                                              std::chrono::milliseconds timeout) {
+// Under mpirun nobody holds the node's memory for the ranks: its first one makes it and hands it
+// round.
+std::shared_ptr<NodeMemory> share_among(const std::vector<int>& ranks_of_node, const RankEnv& env,
+                                        MpiRuntime& mpi, std::chrono::milliseconds timeout) {
   const auto generation = static_cast<std::uint32_t>(env.generation);
-  if (env.rank != 0) {
-    return NodeMemory::attach(internal::receive_descriptor(mpi.from_rank_0(""), timeout),
-                              generation);
+  const int first = ranks_of_node[0];
+  if (env.rank != first) {
+    const std::vector<std::string> names = mpi.from_all_ranks("");
+    const int fd = internal::receive_descriptor(names[static_cast<std::size_t>(first)], timeout);
+    return NodeMemory::attach(fd, generation);
   }
-  std::shared_ptr<NodeMemory> memory = NodeMemory::create(env.world_size, generation);
+  const int local_ranks = static_cast<int>(ranks_of_node.size());
+  std::shared_ptr<NodeMemory> memory = NodeMemory::create(local_ranks, generation);
   DescriptorServer server;
-  mpi.from_rank_0(server.name());
-  server.serve(memory->fd(), env.world_size - 1, timeout);
+  mpi.from_all_ranks(server.name());
+  server.serve(memory->fd(), local_ranks - 1, timeout);
   return memory;
 }
 
@@ -111,8 +129,43 @@ World::Membership::~Membership() {
   const bool orderly = mpi && communicator && !unwinding && communicator->leave_together();
   communicator.reset();
   if (flight) flight->end(unwinding ? FlightEnd::kFailed : FlightEnd::kLeft);
-  if (node_memory) node_memory->leave(env.rank);
+  if (node_memory) node_memory->leave(node_memory_slot);
   if (orderly) mpi->finalize();
+}
+
+// Slots are in the order of ranks and not of local ranks, which mpirun need not give alike: the
+// order of sums hangs on it.
+void World::Membership::join(std::shared_ptr<NodeMemory> memory, int slot) {
+  memory->join(slot);
+  node_memory = std::move(memory);
+  node_memory_slot = slot;
+}
+
+std::unique_ptr<Transport> World::Membership::join_one_node(std::chrono::milliseconds timeout) {
+  std::vector<int> everyone(static_cast<std::size_t>(env.world_size));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  join(mpi ? share_among(everyone, env, *mpi, timeout) : attach_to_launcher(env), env.rank);
+  return std::make_unique<ShmTransport>(NodeGroup::everyone(node_memory), env.rank);
+}
+
+std::unique_ptr<Transport> World::Membership::join_several_nodes(
+    std::chrono::milliseconds timeout) {
+  NodeLayout layout = mpi->layout();
+  if (layout.nodes() == env.world_size) {
+    transport = "mpi";
+    return mpi->make_transport();
+  }
+  const std::vector<int>& ranks = layout.ranks_of(layout.node_of(env.rank));
+  join(share_among(ranks, env, *mpi, timeout), layout.local_rank_of(env.rank));
+  NodeGroup group = NodeGroup::everyone(node_memory);
+  group.names = ranks;
+  return mpi->make_nodes_transport(std::move(layout), std::move(group));
+}
+
+std::unique_ptr<Transport> World::Membership::make_transport(std::chrono::milliseconds timeout) {
+  if (transport == "single") return std::make_unique<SingleTransport>();
+  if (transport == "mpi") return mpi->make_transport();
+  return transport == "shm" ? join_one_node(timeout) : join_several_nodes(timeout);
 }
 
 World World::create(const RankEnv& env, const WorldOptions& options) {
@@ -123,20 +176,7 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
   if (env.launched_by == LaunchedBy::kMpi && membership->transport != "single") {
     membership->mpi = MpiRuntime::start(env);
   }
-  std::unique_ptr<Transport> transport;
-  if (membership->transport == "mpi") {
-    transport = membership->mpi->make_transport();
-  } else if (membership->transport == "single") {
-    transport = std::make_unique<SingleTransport>();
-  } else {
-    auto memory = membership->mpi ? share_among_ranks(env, *membership->mpi, options.timeout)
-                                  : attach_to_launcher(env);
-    // By rank and not by local rank, which mpirun need not give in the order of ranks: the order of
-    // sums hangs on it.
-    memory->join(env.rank);
-    membership->node_memory = memory;
-    transport = std::make_unique<ShmTransport>(NodeGroup::everyone(memory), env.rank);
-  }
+  std::unique_ptr<Transport> transport = membership->make_transport(options.timeout);
   FlightLane lane;
   if (membership->flight) {
     lane = membership->flight->add_communicator("world", env.rank, env.world_size);

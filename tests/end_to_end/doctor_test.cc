@@ -11,14 +11,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// A shell command on the first host, with this build's programs and its mpirun in PATH.
-ProgramResult on_first_host(const TwoHosts& hosts, const std::string& command) {
-  const ScratchDirectory scratch;
-  const std::string script =
-      ". " MUSTER_SOURCE_DIR "/scripts/env && PATH=" MUSTER_BIN_DIR ":$PATH && " + command;
-  return Program(hosts.on(0, {"bash", "-c", script}), scratch.path(), hosts.environment()).wait();
-}
-
 Json finding(const Json& report, const std::string& id) {
   for (const Json& one : report["findings"]) {
     if (one["id"] == id) return one;
@@ -36,13 +28,13 @@ class DoctorBetweenNodes : public ::testing::Test {
 
 TEST_F(DoctorBetweenNodes, MeasuresThemByMpirun) {
   const TwoHosts hosts;
-  const ProgramResult result = on_first_host(
-      hosts, "muster doctor -n 1 --json --mpirun '" + TwoHosts::mpirun_words(2) + "'");
+  const ProgramResult result =
+      hosts.run("muster doctor -n 1 --json --mpirun '" + TwoHosts::mpirun_words(2) + "'");
   const Json report = parse_json(result.out, "muster doctor");
   const Json& measured = report["facts"]["over_mpi"];
   ASSERT_FALSE(measured.contains("error")) << measured["error"];
   EXPECT_EQ(measured["hosts"], 2);
-  EXPECT_EQ(measured["transport"], "mpi");
+  EXPECT_EQ(measured["transport"], "nodes");
   ASSERT_EQ(measured["ranks"].size(), 4u);
   EXPECT_EQ(measured["ranks"][0]["host"], TwoHosts::name(0));
   EXPECT_EQ(measured["ranks"][3]["host"], TwoHosts::name(1));
@@ -54,7 +46,7 @@ TEST_F(DoctorBetweenNodes, MeasuresThemByMpirun) {
 TEST_F(DoctorBetweenNodes, AsRanksOfAnMpirunOneSpeaks) {
   const TwoHosts hosts;
   const ProgramResult result =
-      on_first_host(hosts, "mpirun " + TwoHosts::mpirun_words(1) + " muster doctor -n 1 --json");
+      hosts.run("mpirun " + TwoHosts::mpirun_words(1) + " muster doctor -n 1 --json");
   const Json report = parse_json(result.out, "muster doctor");
   EXPECT_EQ(report["facts"]["over_mpi"]["hosts"], 2) << result.err;
   EXPECT_EQ(report["facts"]["system"]["hostname"], TwoHosts::name(0));
@@ -65,7 +57,7 @@ TEST_F(DoctorBetweenNodes, NamesTheSlowHost) {
   const TwoHosts hosts;
   if (!hosts.slow_down(1, 400)) GTEST_SKIP() << "a slow cable needs the program tc";
   const ProgramResult result =
-      on_first_host(hosts, "mpirun " + TwoHosts::mpirun_words(1) + " muster doctor -n 1 --json");
+      hosts.run("mpirun " + TwoHosts::mpirun_words(1) + " muster doctor -n 1 --json");
   const Json report = parse_json(result.out, "muster doctor");
   const Json slow = finding(report, "measured.slow_host");
   ASSERT_FALSE(slow.is_null()) << report["facts"]["over_mpi"];
@@ -77,7 +69,7 @@ TEST_F(DoctorBetweenNodes, NamesTheSlowHost) {
 TEST_F(DoctorBetweenNodes, AHostThatIsNotThereIsAnError) {
   const TwoHosts hosts;
   const ProgramResult result =
-      on_first_host(hosts, "muster doctor -n 1 --json --mpirun '-n 2 --host nobody:2'");
+      hosts.run("muster doctor -n 1 --json --mpirun '-n 2 --host nobody:2'");
   EXPECT_EQ(result.exit_code, 2) << result.err;
   const Json report = parse_json(result.out, "muster doctor");
   EXPECT_EQ(finding(report, "measured.failed")["severity"], "error");

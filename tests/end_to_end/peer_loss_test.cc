@@ -16,7 +16,7 @@ ProgramResult lose_a_rank(const std::string& transport, int victim,
                           const std::filesystem::path& directory) {
   const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
   return Program({"bash", "-c", script, "mpirun", "--with-ft", "ulfm", "-n", std::to_string(kRanks),
-                  MUSTER_PEER_LOSS, transport, std::to_string(victim)},
+                  MUSTER_PEER_LOSS, transport, std::to_string(victim), directory.string()},
                  directory)
       .wait(std::chrono::seconds(60));
 }

@@ -123,6 +123,19 @@ std::string TwoHosts::mpirun_words(int ranks_of_each) {
          count;
 }
 
+std::string TwoHosts::mpirun_words(int ranks_of_first, int ranks_of_second) {
+  return "-n " + std::to_string(ranks_of_first + ranks_of_second) + " --map-by slot --host " +
+         name(0) + ":" + std::to_string(ranks_of_first) + "," + name(1) + ":" +
+         std::to_string(ranks_of_second);
+}
+
+ProgramResult TwoHosts::run(const std::string& command) const {
+  const ScratchDirectory scratch;
+  const std::string script =
+      ". " MUSTER_SOURCE_DIR "/scripts/env && PATH=" MUSTER_BIN_DIR ":$PATH && " + command;
+  return Program(on(0, {"bash", "-c", script}), scratch.path(), environment()).wait();
+}
+
 bool TwoHosts::slow_down(int host, int megabits_per_second) const {
   if (!has_program("tc")) return false;
   shell(enter(holders_[host]) + "tc qdisc add dev cable root tbf rate " +

@@ -29,8 +29,12 @@ class TwoHosts {
   std::vector<std::string> on(int host, const std::vector<std::string>& words) const;
   /// What mpirun, of Open MPI 4 or 5, needs to reach both over the cable.
   std::map<std::string, std::string> environment() const;
+  /// A shell command on the first host, with this build's programs and its mpirun in PATH.
+  ProgramResult run(const std::string& command) const;
   /// "--host ... --map-by ...": so many ranks on each.
   static std::string mpirun_words(int ranks_of_each);
+  /// The same for unlike hosts: the first ranks on the first, the others on the second.
+  static std::string mpirun_words(int ranks_of_first, int ranks_of_second);
   /// What the host sends goes no faster any more. False where this machine has no tc.
   bool slow_down(int host, int megabits_per_second) const;
 

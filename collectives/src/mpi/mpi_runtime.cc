@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "mpi/mpi_transport.h"
+#include "mpi/nodes_transport.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 
@@ -59,23 +60,41 @@ class StartedMpi : public MpiRuntime {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   }
 
-  std::string from_rank_0(const std::string& text) override {
-    std::array<char, 256> buffer{};
-    MUSTER_CHECK_LT(text.size(), buffer.size());
-    std::memcpy(buffer.data(), text.data(), text.size());
-    const int error = MPI_Bcast(buffer.data(), buffer.size(), MPI_CHAR, 0, MPI_COMM_WORLD);
-    if (error != MPI_SUCCESS) {
-      throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
-    }
-    return buffer.data();
+  std::vector<std::string> from_all_ranks(const std::string& text) override {
+    using Buffer = std::array<char, 256>;
+    Buffer own{};
+    MUSTER_CHECK_LT(text.size(), own.size());
+    std::memcpy(own.data(), text.data(), text.size());
+    std::vector<Buffer> all(static_cast<std::size_t>(world_size()));
+    constexpr int kBytes = sizeof(Buffer);
+    check_joining(
+        MPI_Allgather(own.data(), kBytes, MPI_CHAR, all.data(), kBytes, MPI_CHAR, MPI_COMM_WORLD));
+    std::vector<std::string> texts;
+    for (const Buffer& buffer : all) texts.emplace_back(buffer.data());
+    return texts;
+  }
+
+  NodeLayout layout() override {
+    const int own_rank = rank();
+    int first_rank = own_rank;
+    MPI_Comm node = MPI_COMM_NULL;
+    check_joining(
+        MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, own_rank, MPI_INFO_NULL, &node));
+    check_joining(MPI_Bcast(&first_rank, 1, MPI_INT, 0, node));
+    check_joining(MPI_Comm_free(&node));
+    std::vector<int> first_ranks(static_cast<std::size_t>(world_size()));
+    check_joining(
+        MPI_Allgather(&first_rank, 1, MPI_INT, first_ranks.data(), 1, MPI_INT, MPI_COMM_WORLD));
+    return NodeLayout(first_ranks);
   }
 
   std::unique_ptr<Transport> make_transport() override {
-    MpiLink link{MPI_COMM_NULL, std::make_shared<std::mutex>()};
-    if (MPI_Comm_dup(MPI_COMM_WORLD, &link.comm) != MPI_SUCCESS) {
-      throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
-    }
-    return std::make_unique<MpiTransport>(std::move(link));
+    return std::make_unique<MpiTransport>(make_link());
+  }
+
+  std::unique_ptr<Transport> make_nodes_transport(NodeLayout layout, NodeGroup group) override {
+    return std::make_unique<NodesTransport>(make_link(), std::move(layout), std::move(group),
+                                            rank());
   }
 
   void finalize() override {
@@ -83,6 +102,29 @@ class StartedMpi : public MpiRuntime {
   }
 
  private:
+  static int rank() {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return rank;
+  }
+
+  static int world_size() {
+    int size = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    return size;
+  }
+
+  static void check_joining(int error) {
+    if (error == MPI_SUCCESS) return;
+    throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
+  }
+
+  static MpiLink make_link() {
+    MpiLink link{MPI_COMM_NULL, std::make_shared<std::mutex>()};
+    check_joining(MPI_Comm_dup(MPI_COMM_WORLD, &link.comm));
+    return link;
+  }
+
   bool owns_ = false;  // false: the user's program started MPI, and ends it
 };
 

@@ -52,7 +52,7 @@ void MpiTransport::give_up() noexcept {
 std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
                                                const std::vector<std::vector<int>>& parts,
                                                int own) {
-  exchange_greetings(run);
+  greet(run);
   int key = 0;
   if (own >= 0) {
     const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
@@ -72,7 +72,7 @@ std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
 }
 
 void MpiTransport::run(const OperationRun& run) {
-  exchange_greetings(run);
+  greet(run);
   switch (run.operation().flow()) {
     case Flow::kReduceToAll:
     case Flow::kReduceToRoot:
@@ -87,7 +87,7 @@ void MpiTransport::run(const OperationRun& run) {
   }
 }
 
-void MpiTransport::exchange_greetings(const OperationRun& run) {
+void MpiTransport::greet(const OperationRun& run) {
   const Operation& op = run.operation();
   MpiTransfers transfers(link_, run);
   for (int r = 0; r < world_size_; ++r) {

@@ -27,6 +27,9 @@ class MpiTransport : public Transport {
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
 
+  /// The exchange of signatures alone. Throws as run() does.
+  void greet(const OperationRun& run);
+
  private:
   /// How an operation begins between two ranks.
   struct Greeting {
@@ -35,7 +38,6 @@ class MpiTransport : public Transport {
     std::int64_t expected = 0;  ///< Of the part that the other gives.
   };
 
-  void exchange_greetings(const OperationRun& run);
   void reduce_for_others(const OperationRun& run);
   void reduce_for_self(const OperationRun& run);
   void pull(const OperationRun& run);

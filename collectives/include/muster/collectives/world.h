@@ -12,7 +12,8 @@
 namespace muster {
 
 struct WorldOptions {
-  /// "auto": shared memory when all ranks are on one node, else MPI. "shm" and "mpi" insist.
+  /// "auto": shared memory when all ranks are on one node; MPI when each is alone on its node; else
+  /// both, the one within nodes and the other between them. "shm" and "mpi" insist.
   std::string transport = "auto";
   /// How long an operation may take before its wait() throws Timeout.
   std::chrono::milliseconds timeout = std::chrono::minutes(5);
@@ -37,7 +38,7 @@ class World {
 
   Communicator& communicator();
   const RankEnv& env() const;
-  /// What carries the data: "single", "shm" or "mpi".
+  /// What carries the data: "single", "shm", "mpi" or, where it is both, "nodes".
   const std::string& transport() const;
 
  private:

@@ -1,0 +1,67 @@
+// Operations between ranks of several nodes, some of which have several: shared memory within a
+// node, MPI messages between them.
+#ifndef MUSTER_COLLECTIVES_SRC_MPI_NODES_TRANSPORT_H_
+#define MUSTER_COLLECTIVES_SRC_MPI_NODES_TRANSPORT_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "mpi/mpi_transfers.h"
+#include "mpi/mpi_transport.h"
+#include "node_reduction.h"
+#include "rendezvous.h"
+#include "symmetric_memory.h"
+#include "transport.h"
+
+namespace muster::internal {
+
+/// Reductions go by nodes: the owner of a slice is the same rank as in MpiTransport, but of every
+/// other node it receives that node's partials alone, which one rank there has combined from shared
+/// memory, and the result travels to each node once. The bits are those of MpiTransport.
+///
+/// What only moves data goes by MpiTransport, within nodes too, and so do meetings, transfers
+/// between two ranks and the communicators that split() makes. Each operation begins with
+/// MpiTransport's exchange of signatures between all ranks, so that whoever is absent or calls
+/// something else is known by name before data move.
+class NodesTransport : public Transport {
+ public:
+  /// `group` are this node's ranks in ascending order, this process having joined in its slot.
+  /// `link` as for MpiTransport.
+  NodesTransport(MpiLink link, NodeLayout layout, NodeGroup group, int rank);
+  ~NodesTransport() override;
+
+  void run(const OperationRun& run) override;
+  std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override {
+    return flat_.start_transfer(run);
+  }
+  /// Reaches the node's ranks through its memory, and all others by MPI.
+  void give_up() noexcept override;
+  /// In the node's memory.
+  std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  std::unique_ptr<Transport> split(const OperationRun& run,
+                                   const std::vector<std::vector<int>>& parts, int own) override {
+    return flat_.split(run, parts, own);
+  }
+
+ private:
+  class Reduction;
+
+  const MpiLink link_;
+  const NodeLayout layout_;
+  const int rank_;
+  const int node_;
+  const int local_rank_;
+  MpiTransport flat_;
+  std::shared_ptr<SymmetricMemory> memory_;
+  Rendezvous rendezvous_;
+  std::vector<std::byte*> staging_;  // by local rank: two halves, used in turn
+  std::byte* results_;               // of the node: two halves, used in turn
+  // Members: messages in flight may touch them even after an error.
+  std::vector<std::byte> received_;  // partials of other nodes
+  std::vector<std::byte> combined_;  // partials for other nodes, then the own slice's result
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_COLLECTIVES_SRC_MPI_NODES_TRANSPORT_H_
