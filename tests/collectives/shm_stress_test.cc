@@ -122,7 +122,9 @@ struct Scene {
 };
 
 Scene draw_scene(std::mt19937_64& random) {
-  const auto draw = [&](int below) { return static_cast<int>(random() % static_cast<std::uint64_t>(below)); };
+  const auto draw = [&](int below) {
+    return static_cast<int>(random() % static_cast<std::uint64_t>(below));
+  };
   Scene scene{2 + draw(5), {}};
   scene.deaths.push_back({draw(scene.ranks), draw(20000)});
   if (scene.ranks > 2 && draw(3) == 0) {

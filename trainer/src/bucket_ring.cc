@@ -34,9 +34,9 @@ at::Tensor BucketRing::take_buffer() {
   const auto ended = [](const Lease& lease) { return lease.work && lease.work->done(); };
   if (free_.empty()) give_back_if(ended);
   if (free_.empty()) {
-    const auto oldest =
-        std::find_if(leases_.begin(), leases_.end(),
-                     [](const Lease& lease) { return lease.work && lease.buffer.defined(); });
+    const auto oldest = std::find_if(leases_.begin(), leases_.end(), [](const Lease& lease) {
+      return lease.work && lease.buffer.defined();
+    });
     if (oldest == leases_.end()) return {};
     oldest->work->wait();
     give_back_if(ended);
