@@ -25,7 +25,7 @@ namespace muster {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x3152455453554d01u;  // "\x01MUSTER1", as bytes in memory
-constexpr std::uint32_t kLayoutVersion = 2;
+constexpr std::uint32_t kLayoutVersion = 3;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr std::uint64_t kLargestPageBytes =
     65536;  // of the kernels we run on (aarch64), so that the layout is one
@@ -94,6 +94,7 @@ std::unique_ptr<NodeMemory> NodeMemory::create(int local_world_size, std::uint32
   control.magic = kMagic;
   control.version = kLayoutVersion;
   control.local_world_size = static_cast<std::uint32_t>(local_world_size);
+  control.slots_taken.store(control.local_world_size);
   for (int rank = 0; rank < local_world_size; ++rank) {
     init_alive_mutex(&control.slots[rank].alive);
   }
@@ -137,8 +138,8 @@ NodeMemory::~NodeMemory() {
 
 RankSlot& NodeMemory::slot(int local_rank) {
   MUSTER_CHECK(local_rank >= 0 &&
-               static_cast<std::uint32_t>(local_rank) < control_->local_world_size)
-      << "local rank " << local_rank << " of " << control_->local_world_size;
+               static_cast<std::uint32_t>(local_rank) < control_->slots_taken.load())
+      << "local rank " << local_rank << " of " << control_->slots_taken.load();
   return control_->slots[local_rank];
 }
 
@@ -206,6 +207,21 @@ void NodeMemory::join(int local_rank) {
   joined_rank_ = local_rank;
   mine.pid.store(getpid());
   mine.state.store(static_cast<std::uint32_t>(RankState::kAlive), std::memory_order_release);
+}
+
+// Nobody looks at the slot before this process tells of it.
+int NodeMemory::join_later() {
+  std::uint32_t taken = control_->slots_taken.load();
+  do {
+    if (taken < kMaxLocalRanks) continue;
+    throw ConfigError("node memory: expected fewer than " + std::to_string(kMaxLocalRanks) +
+                      " processes in one generation, found " + std::to_string(taken) +
+                      " that had come; start the job again");
+  } while (!control_->slots_taken.compare_exchange_weak(taken, taken + 1));
+  const int slot_number = static_cast<int>(taken);
+  init_alive_mutex(&slot(slot_number).alive);
+  join(slot_number);
+  return slot_number;
 }
 
 void NodeMemory::leave(int local_rank) {

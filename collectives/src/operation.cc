@@ -63,8 +63,8 @@ const char* operation_name(OperationKind kind) {
       return "send";
     case OperationKind::kReceive:
       return "recv";
-    case OperationKind::kShrink:
-      return "shrink";
+    case OperationKind::kRegroup:
+      return "regroup";
   }
   return "unknown operation";
 }
@@ -91,7 +91,7 @@ Flow flow_of(OperationKind kind) {
     case OperationKind::kBarrier:
     case OperationKind::kLeave:
     case OperationKind::kSplit:
-    case OperationKind::kShrink:
+    case OperationKind::kRegroup:
       return Flow::kNothing;
   }
   return Flow::kNothing;

@@ -28,7 +28,7 @@ enum class OperationKind : std::uint32_t {
   kSplit = 13,
   kSend = 14,
   kReceive = 15,
-  kShrink = 16,  ///< Those that are left meet in their new communicator.
+  kRegroup = 16,  ///< The members of the next generation meet.
 };
 
 /// "all_reduce", "barrier", ...

@@ -157,50 +157,55 @@ std::string QueuedCommunicator::part_name(int color) {
   return name_ + (base_name_.empty() ? ", split " : ".") + number;
 }
 
-std::unique_ptr<Communicator> QueuedCommunicator::shrink(std::chrono::milliseconds deadline) {
+std::unique_ptr<Communicator> QueuedCommunicator::regroup(std::chrono::milliseconds deadline,
+                                                          Regrouping how) {
   std::vector<int> ranks(static_cast<std::size_t>(world_size()));
   std::iota(ranks.begin(), ranks.end(), 0);
-  auto next = next_generation(deadline, ranks);
+  return meet(next_generation(deadline, how, ranks), deadline, how);
+}
+
+std::unique_ptr<QueuedCommunicator> QueuedCommunicator::meet(
+    std::unique_ptr<QueuedCommunicator> next, std::chrono::milliseconds deadline, Regrouping how) {
   while (!next->all_meet(deadline)) {
-    next = next->next_generation(deadline, next->previous_ranks());
+    next = next->next_generation(deadline, how, next->previous_ranks());
   }
   return next;
 }
 
 std::unique_ptr<QueuedCommunicator> QueuedCommunicator::next_generation(
-    std::chrono::milliseconds deadline, const std::vector<int>& ranks) {
-  abort("shrink() was called");
-  const Operation operation = describe_meeting(OperationKind::kShrink);
+    std::chrono::milliseconds deadline, Regrouping how, const std::vector<int>& ranks) {
+  abort(std::string(how == Regrouping::kShrink ? "shrink" : "replace") + "() was called");
+  const Operation operation = describe_meeting(OperationKind::kRegroup);
   const Interruption none;
   const std::atomic<int> waiters{1};
   const OperationRun run(operation, static_cast<std::uint64_t>(generation()), name_, deadline, none,
                          waiters);
-  Survivors survivors = queue_->transport().shrink(run);
+  NextGeneration next = queue_->transport().regroup(run, how);
   CommunicatorOrigin origin{generation() + 1, {}};
-  for (const int r : survivors.ranks) {
-    origin.previous_ranks.push_back(ranks[static_cast<std::size_t>(r)]);
+  for (const int r : next.ranks) {
+    origin.previous_ranks.push_back(r < 0 ? -1 : ranks[static_cast<std::size_t>(r)]);
   }
-  const auto own = std::find(survivors.ranks.begin(), survivors.ranks.end(), rank());
-  const int new_rank = static_cast<int>(own - survivors.ranks.begin());
-  const int size = static_cast<int>(survivors.ranks.size());
-  const std::string world = base_name_.empty() ? "world" : base_name_;
-  FlightLane flight =
-      flight_.of_part(joined(world, "generation", origin.generation), new_rank, size);
-  return std::make_unique<QueuedCommunicator>(new_rank, size, std::move(survivors.transport),
+  const int size = static_cast<int>(next.ranks.size());
+  FlightLane flight = flight_.of_part(flight_name(base_name_, origin.generation), next.rank, size);
+  return std::make_unique<QueuedCommunicator>(next.rank, size, std::move(next.transport),
                                               base_name_, timeout_, std::move(flight),
                                               std::move(origin));
+}
+
+std::string QueuedCommunicator::flight_name(const std::string& base_name, int generation) {
+  return joined(base_name.empty() ? "world" : base_name, "generation", generation);
 }
 
 // False when another rank was lost meanwhile: then all find that, at the latest when the ranks that
 // found it first are in the next round.
 bool QueuedCommunicator::all_meet(std::chrono::milliseconds deadline) {
   try {
-    Work(queue_->submit_within(deadline, describe_meeting(OperationKind::kShrink))).wait();
+    Work(queue_->submit_within(deadline, describe_meeting(OperationKind::kRegroup))).wait();
     return true;
   } catch (const PeerLost& error) {
-    MUSTER_LOG(WARNING) << "shrinking again: " << error.what();
+    MUSTER_LOG(WARNING) << "another round: " << error.what();
   } catch (const Timeout& error) {
-    MUSTER_LOG(WARNING) << "shrinking again: " << error.what();
+    MUSTER_LOG(WARNING) << "another round: " << error.what();
   }
   return false;
 }

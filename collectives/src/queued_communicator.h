@@ -43,8 +43,23 @@ class QueuedCommunicator : public Communicator {
                                 const ReductionTree& tree) override;
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
-  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) override;
+  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) override {
+    return regroup(deadline, Regrouping::kShrink);
+  }
+  std::unique_ptr<Communicator> replace(std::chrono::milliseconds deadline) override {
+    return regroup(deadline, Regrouping::kReplace);
+  }
   void abort(const std::string& reason) override;
+
+  /// What the flight recorder calls a generation of the communicator `base_name`.
+  static std::string flight_name(const std::string& base_name, int generation);
+
+  /// Collective. The first operation of the next generation. Returns `next`, or where another rank
+  /// was lost meanwhile the generation in which all have met. Blocks; throws as shrink() and
+  /// replace() do.
+  static std::unique_ptr<QueuedCommunicator> meet(std::unique_ptr<QueuedCommunicator> next,
+                                                  std::chrono::milliseconds deadline,
+                                                  Regrouping how);
 
   /// Collective. The last operation. Blocks; false when not every rank came: some failed, or went
   /// on.
@@ -54,9 +69,11 @@ class QueuedCommunicator : public Communicator {
   Caller caller() { return {rank(), world_size(), at::kCPU, &orders_}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
   std::string part_name(int color);
-  /// Of the ranks that are left, which have yet to meet. `ranks` are those of this communicator in
-  /// the one that shrink() was called on.
+  std::unique_ptr<Communicator> regroup(std::chrono::milliseconds deadline, Regrouping how);
+  /// Of ranks that have yet to meet. `ranks` are those of this communicator in the one that
+  /// regroup() was called on.
   std::unique_ptr<QueuedCommunicator> next_generation(std::chrono::milliseconds deadline,
+                                                      Regrouping how,
                                                       const std::vector<int>& ranks);
   bool all_meet(std::chrono::milliseconds deadline);
 

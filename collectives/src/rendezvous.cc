@@ -145,15 +145,20 @@ bool Rendezvous::spin(const OperationRun& run) {
 // A launcher may bind each rank to a core of its own, so it is the cores of all ranks that count.
 bool Rendezvous::is_crowded() {
   const NodeControl& control = node_memory_.control();
+  std::uint32_t living = 0;
   cpu_set_t all;
   CPU_ZERO(&all);
-  for (std::uint32_t r = 0; r < control.local_world_size; ++r) {
+  for (std::uint32_t r = 0; r < control.slots_taken.load(); ++r) {
+    const RankSlot& process = control.slots[r];
+    if (process.state.load() != static_cast<std::uint32_t>(RankState::kAlive)) continue;
+    ++living;
     cpu_set_t theirs;
     CPU_ZERO(&theirs);
-    const pid_t pid = control.slots[r].pid.load();
-    if (sched_getaffinity(pid, sizeof(theirs), &theirs) == 0) CPU_OR(&all, &all, &theirs);
+    if (sched_getaffinity(process.pid.load(), sizeof(theirs), &theirs) == 0) {
+      CPU_OR(&all, &all, &theirs);
+    }
   }
-  return control.local_world_size > static_cast<std::uint32_t>(CPU_COUNT(&all));
+  return living > static_cast<std::uint32_t>(CPU_COUNT(&all));
 }
 
 // A rank that has arrived here is not needed any more in this meeting, so it may leave or die
@@ -245,7 +250,7 @@ void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
                                          "gave up after an error of its own", "left", "died"};
   if (memory_.is_excluded(rank_)) {
     throw PeerLost(run.description() + ": the other ranks went on without rank " +
-                   std::to_string(rank_) +
+                   std::to_string(name_of(rank_)) +
                    " (this one), which was silent; end this process, or allow more time");
   }
   int first = noticed;

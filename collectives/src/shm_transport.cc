@@ -55,23 +55,19 @@ std::unique_ptr<Transport> ShmTransport::split(const OperationRun& run,
   rendezvous_.begin(run);
   if (own < 0) return nullptr;
   const auto part = static_cast<std::size_t>(own);
-  return transport_of(parts[part], logs[part]);
-}
-
-Survivors ShmTransport::shrink(const OperationRun& run) {
-  Regroup::Members members = regroup_.agree(run);
-  std::unique_ptr<Transport> transport = transport_of(members.ranks, members.log_offset);
-  return {std::move(transport), std::move(members.ranks)};
-}
-
-std::unique_ptr<Transport> ShmTransport::transport_of(const std::vector<int>& ranks,
-                                                      std::uint64_t log_offset) {
-  NodeGroup group{memory_->group().memory, {}, log_offset};
-  for (const int rank : ranks) {
+  NodeGroup group{memory_->group().memory, {}, logs[part]};
+  for (const int rank : parts[part]) {
     group.slots.push_back(memory_->group().slots[static_cast<std::size_t>(rank)]);
   }
-  const auto place = std::find(ranks.begin(), ranks.end(), rank_);
-  return std::make_unique<ShmTransport>(std::move(group), static_cast<int>(place - ranks.begin()));
+  const auto place = std::find(parts[part].begin(), parts[part].end(), rank_);
+  const int rank = static_cast<int>(place - parts[part].begin());
+  return std::make_unique<ShmTransport>(std::move(group), rank);
+}
+
+NextGeneration ShmTransport::regroup(const OperationRun& run, Regrouping how) {
+  Members members = regroup_.agree(run, how);
+  return {std::make_unique<ShmTransport>(std::move(members.group), members.rank),
+          std::move(members.previous_ranks), members.rank};
 }
 
 void ShmTransport::run(const OperationRun& run) {

@@ -31,7 +31,7 @@ class ShmTransport : public Transport {
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
-  Survivors shrink(const OperationRun& run) override;
+  NextGeneration regroup(const OperationRun& run, Regrouping how) override;
 
  private:
   // Elements [begin, begin + numel) of all parts; `part(r, p)` is where rank r's part p has them.
@@ -53,8 +53,6 @@ class ShmTransport : public Transport {
   template <typename PartAt>
   void copy_in(const Operation& op, const Range<PartAt>& range);
 
-  // The transport of the ranks that `ranks` lists.
-  std::unique_ptr<Transport> transport_of(const std::vector<int>& ranks, std::uint64_t log_offset);
   void announce(const Operation& op);
   std::int64_t check_counts(const OperationRun& run);
   bool all_symmetric(const Operation& op);

@@ -29,8 +29,8 @@ std::unique_ptr<Transport> SingleTransport::split(const OperationRun&,
   return std::make_unique<SingleTransport>();
 }
 
-Survivors SingleTransport::shrink(const OperationRun&) {
-  return {std::make_unique<SingleTransport>(), {0}};
+NextGeneration SingleTransport::regroup(const OperationRun&, Regrouping) {
+  return {std::make_unique<SingleTransport>(), {0}, 0};
 }
 
 }  // namespace muster::internal

@@ -14,7 +14,7 @@ class SingleTransport : public Transport {
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
-  Survivors shrink(const OperationRun& run) override;
+  NextGeneration regroup(const OperationRun& run, Regrouping how) override;
 };
 
 }  // namespace muster::internal

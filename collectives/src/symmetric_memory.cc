@@ -33,6 +33,8 @@ NodeGroup NodeGroup::everyone(std::shared_ptr<NodeMemory> memory) {
   std::iota(group.slots.begin(), group.slots.end(), 0);
   group.log_offset =
       memory->named_block(0, static_cast<std::uint64_t>(SymmetricMemory::log_bytes()));
+  group.is_whole_node = true;
+  group.generation = static_cast<int>(memory->generation());
   group.memory = std::move(memory);
   return group;
 }

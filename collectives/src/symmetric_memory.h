@@ -24,6 +24,9 @@ struct NodeGroup {
   std::uint64_t log_offset = 0;
   /// Element r: what messages call rank r of the group; none: r.
   std::vector<int> names = {};
+  /// Rank r of the group is rank r of the node's, or a process that came in its place.
+  bool is_whole_node = false;
+  int generation = 0;
 
   int world_size() const { return static_cast<int>(slots.size()); }
   /// All ranks that `memory` was made for.

@@ -46,7 +46,7 @@ void OperationRun::check_wanted() const {
   if (interruption_.is_set()) interruption_.raise(description());
 }
 
-Survivors Transport::shrink(const OperationRun& run) {
+NextGeneration Transport::regroup(const OperationRun& run, Regrouping) {
   throw ConfigError(run.description() +
                     ": expected ranks that share memory, found a transport that cannot go on "
                     "without the lost ranks; start the job again from its last checkpoint");

@@ -93,10 +93,18 @@ class Transfer {
 
 class Transport;
 
-/// What is left of a transport's ranks, with wires of their own.
-struct Survivors {
+/// Who goes on when ranks are lost.
+enum class Regrouping {
+  kShrink,   ///< Those that are left.
+  kReplace,  ///< The same, and new processes in the places of the others.
+};
+
+/// The next generation of a transport's ranks, with wires of their own.
+struct NextGeneration {
   std::unique_ptr<Transport> transport;
-  std::vector<int> ranks;  ///< In the old transport, ascending; this rank is one of them.
+  /// Element r: which rank of the old transport is rank r now; -1: a new process.
+  std::vector<int> ranks;
+  int rank = 0;  ///< This rank's new one.
 };
 
 /// One rank's end of the wires.
@@ -124,10 +132,11 @@ class Transport {
                                            const std::vector<std::vector<int>>& parts, int own) = 0;
 
   /// Collective over the ranks that are left, which have all given up. Blocks until they agree on
-  /// who they are, for at most run.timeout(). The new transport's ranks have yet to meet, and may
+  /// who goes on, for at most run.timeout(). The new transport's ranks have yet to meet, and may
   /// find then that another was lost. Throws PeerLost when the others went on without this rank,
-  /// and ConfigError when this transport cannot do it, as most cannot.
-  virtual Survivors shrink(const OperationRun& run);
+  /// Timeout when nobody came in the place of a lost one, and ConfigError when this transport
+  /// cannot do it, as most cannot.
+  virtual NextGeneration regroup(const OperationRun& run, Regrouping how);
 };
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.

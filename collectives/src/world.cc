@@ -15,6 +15,7 @@
 #include "muster/base/node_memory.h"
 #include "node_memory_handoff.h"
 #include "queued_communicator.h"
+#include "reception.h"
 #include "shm_transport.h"
 #include "single_transport.h"
 
@@ -45,6 +46,9 @@ struct World::Membership {
 
   /// The rank's end of what `transport` names.
   std::unique_ptr<Transport> make_transport(std::chrono::milliseconds timeout);
+  FlightLane record_as(const std::string& name);
+  /// Of a process that comes in the place of a lost rank: joins the others' next generation.
+  void take_place(std::chrono::milliseconds timeout);
 
  private:
   std::unique_ptr<Transport> join_one_node(std::chrono::milliseconds timeout);
@@ -168,6 +172,31 @@ std::unique_ptr<Transport> World::Membership::make_transport(std::chrono::millis
   return transport == "shm" ? join_one_node(timeout) : join_several_nodes(timeout);
 }
 
+FlightLane World::Membership::record_as(const std::string& name) {
+  return flight ? flight->add_communicator(name, env.rank, env.world_size) : FlightLane();
+}
+
+void World::Membership::take_place(std::chrono::milliseconds timeout) {
+  if (transport != "shm" || mpi) {
+    throw ConfigError(
+        "joining: expected a world of several ranks under muster run, since MUSTER_REPLACEMENT is "
+        "set, found transport " +
+        transport + "; unset it");
+  }
+  node_memory = attach_to_launcher(env);
+  node_memory_slot = node_memory->join_later();
+  internal::Members members =
+      internal::Reception::wait_for_admission(node_memory, env.rank, node_memory_slot, timeout);
+  const int generation = members.group.generation;
+  auto place = std::make_unique<ShmTransport>(std::move(members.group), members.rank);
+  communicator = QueuedCommunicator::meet(
+      std::make_unique<QueuedCommunicator>(
+          members.rank, env.world_size, std::move(place), "", timeout,
+          record_as(QueuedCommunicator::flight_name("", generation)),
+          internal::CommunicatorOrigin{generation, std::move(members.previous_ranks)}),
+      timeout, internal::Regrouping::kReplace);
+}
+
 World World::create(const RankEnv& env, const WorldOptions& options) {
   auto membership = std::make_unique<Membership>();
   membership->env = env;
@@ -176,14 +205,14 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
   if (env.launched_by == LaunchedBy::kMpi && membership->transport != "single") {
     membership->mpi = MpiRuntime::start(env);
   }
-  std::unique_ptr<Transport> transport = membership->make_transport(options.timeout);
-  FlightLane lane;
-  if (membership->flight) {
-    lane = membership->flight->add_communicator("world", env.rank, env.world_size);
+  if (env.replaces_lost_rank) {
+    membership->take_place(options.timeout);
+    return World(std::move(membership));
   }
+  std::unique_ptr<Transport> transport = membership->make_transport(options.timeout);
   membership->communicator = std::make_unique<QueuedCommunicator>(
-      env.rank, env.world_size, std::move(transport), "", options.timeout, std::move(lane),
-      internal::CommunicatorOrigin{env.generation, {}});
+      env.rank, env.world_size, std::move(transport), "", options.timeout,
+      membership->record_as("world"), internal::CommunicatorOrigin{env.generation, {}});
   membership->communicator->barrier().wait();
   return World(std::move(membership));
 }

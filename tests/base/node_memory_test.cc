@@ -96,6 +96,7 @@ Child staying_rank(const NodeMemory& memory, int local_rank) {
 TEST(NodeMemory, LayoutIsFrozen) {
   EXPECT_EQ(sizeof(RankSlot), 128u);
   EXPECT_EQ(offsetof(NodeControl, generation), 16u);
+  EXPECT_EQ(offsetof(NodeControl, slots_taken), 20u);
   EXPECT_EQ(offsetof(NodeControl, unreserved_offset), 24u);
   EXPECT_EQ(offsetof(NodeControl, slots), 576u);
   EXPECT_EQ(NodeMemory::symmetric_offset_bytes() % 65536, 0u);
@@ -216,7 +217,7 @@ TEST(NodeMemory, OtherLayoutVersionIsRefused) {
     attach_again(*memory);
     FAIL() << "attached to another version";
   } catch (const ConfigError& e) {
-    EXPECT_NE(std::string(e.what()).find("found 3"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("found 4"), std::string::npos) << e.what();
   }
 }
 
@@ -301,6 +302,23 @@ TEST(NodeMemory, LocalRankIsJoinedOnce) {
   }
   EXPECT_THROW(memory->join(1), InternalError);  // and none takes a dead rank's place
   EXPECT_THROW(memory->leave(0), InternalError);
+}
+
+TEST(NodeMemory, WhoComesLaterHasASlotOfItsOwn) {
+  const auto memory = NodeMemory::create(kMaxLocalRanks - 1, 0);
+  EXPECT_THROW(memory->peer_is_gone(kMaxLocalRanks - 1), InternalError);
+  {
+    Child child([&memory]() -> int {
+      const auto mine = attach_again(*memory);
+      mine->join_later();
+      for (;;) pause();
+    });
+    ASSERT_TRUE(becomes_true([&] { return state_of(*memory, 255) == RankState::kAlive; }));
+    EXPECT_EQ(memory->control().slots[255].pid.load(), child.pid());
+    EXPECT_FALSE(memory->peer_is_gone(255));
+  }
+  EXPECT_TRUE(becomes_true([&] { return memory->peer_is_gone(255); }));
+  EXPECT_THROW(memory->join_later(), ConfigError);  // no slot is left
 }
 
 TEST(NodeMemory, EndOfGenerationLosesEveryPeerAndWakesAWaiter) {

@@ -32,11 +32,17 @@ std::string config_error(const Variables& variables) {
 }
 
 Variables muster_variables() {
-  return {{"MUSTER_RANK", "5"},           {"MUSTER_WORLD_SIZE", "8"},
-          {"MUSTER_LOCAL_RANK", "1"},     {"MUSTER_LOCAL_WORLD_SIZE", "4"},
-          {"MUSTER_NODE_RANK", "1"},      {"MUSTER_GENERATION", "2"},
-          {"MUSTER_NODE_MEMORY_FD", "7"}, {"MUSTER_CONTROL_FD", "9"},
-          {"MUSTER_RUN_ID", "run-3"},     {"MUSTER_FLIGHT_DIR", "/logs/flight"}};
+  return {{"MUSTER_RANK", "5"},
+          {"MUSTER_WORLD_SIZE", "8"},
+          {"MUSTER_LOCAL_RANK", "1"},
+          {"MUSTER_LOCAL_WORLD_SIZE", "4"},
+          {"MUSTER_NODE_RANK", "1"},
+          {"MUSTER_GENERATION", "2"},
+          {"MUSTER_NODE_MEMORY_FD", "7"},
+          {"MUSTER_CONTROL_FD", "9"},
+          {"MUSTER_REPLACEMENT", "1"},
+          {"MUSTER_RUN_ID", "run-3"},
+          {"MUSTER_FLIGHT_DIR", "/logs/flight"}};
 }
 
 TEST(RankEnv, NothingSetIsAWorldOfOne) {
@@ -45,6 +51,7 @@ TEST(RankEnv, NothingSetIsAWorldOfOne) {
   EXPECT_EQ(env.rank, 0);
   EXPECT_EQ(env.world_size, 1);
   EXPECT_EQ(env.node_memory_fd, -1);
+  EXPECT_FALSE(env.replaces_lost_rank);
   EXPECT_EQ(env.control_fd, -1);
   EXPECT_EQ(env.description(), "rank 0/1 gen 0");
 }
@@ -59,6 +66,7 @@ TEST(RankEnv, ReadsMuster) {
   EXPECT_EQ(env.node_rank, 1);
   EXPECT_EQ(env.generation, 2);
   EXPECT_EQ(env.node_memory_fd, 7);
+  EXPECT_TRUE(env.replaces_lost_rank);
   EXPECT_EQ(env.control_fd, 9);
   EXPECT_EQ(env.run_id, "run-3");
   EXPECT_EQ(env.description(), "rank 5/8 gen 2");

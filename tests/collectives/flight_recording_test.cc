@@ -95,7 +95,7 @@ TEST_F(FlightRecordingTest, TheNextGenerationIsACommunicatorOfItsOwn) {
   EXPECT_EQ(log.communicators[1].name, "world, generation 4");
   EXPECT_EQ(log.communicators[2].name, "generation 4, split 0 (color 0)");
   ASSERT_GE(log.operations.size(), 2u);
-  EXPECT_EQ(log.operations[1].operation, "shrink");
+  EXPECT_EQ(log.operations[1].operation, "regroup");
   EXPECT_EQ(log.operations[1].communicator, 1u);
   EXPECT_EQ(log.operations[1].sequence, 0u);
   EXPECT_EQ(log.operations[1].state, FlightState::kEnded);

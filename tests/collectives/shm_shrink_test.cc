@@ -256,11 +256,11 @@ TEST(ShmShrink, TheLaunchersWordEndsItToo) {
     if (rank == 1) raise(SIGSTOP);
     std::thread launcher([&] {
       const char* doing = memory->control().slots[0].operation;
-      while (std::string_view(doing) != "shrink") std::this_thread::yield();
+      while (std::string_view(doing) != "regroup") std::this_thread::yield();
       memory->end_generation();
     });
     EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.shrink(kDeadline); }),
-                AllOf(HasSubstr("shrink()"), HasSubstr("launcher ended the generation")));
+                AllOf(HasSubstr("regroup()"), HasSubstr("launcher ended the generation")));
     launcher.join();
     kill(memory->control().slots[1].pid, SIGKILL);
   };

@@ -133,17 +133,21 @@ class NcclCommunicator : public Communicator {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
   }
   std::unique_ptr<Communicator> split(int color, int key) override;
-  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds) override {
-    throw ConfigError(
-        "shrink: expected ranks that share memory, found NCCL, which cannot tell who is left; "
-        "shrink the communicator that this one was made of, and make another of the result");
-  }
+  std::unique_ptr<Communicator> shrink(std::chrono::milliseconds) override { cannot("shrink"); }
+  std::unique_ptr<Communicator> replace(std::chrono::milliseconds) override { cannot("replace"); }
   void abort(const std::string& reason) override {
     connection_->abort(std::make_exception_ptr(PeerLost("aborted by this rank: " + reason)));
   }
 
  private:
   Caller caller() { return {rank(), world_size(), at::kCUDA, &orders_}; }
+
+  [[noreturn]] static void cannot(const std::string& call) {
+    throw ConfigError(call +
+                      ": expected ranks that share memory, found NCCL, which cannot tell who is "
+                      "left; call it on the communicator that this one was made of, and make "
+                      "another of the result");
+  }
 
   at::Tensor on_device(std::int64_t numel, at::ScalarType dtype) const {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));

@@ -40,6 +40,9 @@ struct NodeControl {
   /// Futex word. Differs from the generation the ranks were started with once the launcher saw a
   /// death.
   std::atomic<std::uint32_t> generation;
+  /// Slots that processes have, or had: those of the first ranks, then one for each that came later
+  /// in the place of a lost one, so that a slot is one process's for good.
+  std::atomic<std::uint32_t> slots_taken;
   /// Where the part of the symmetric region begins that nobody has reserved.
   std::atomic<std::uint64_t> unreserved_offset;
   /// Of the blocks that processes find by number; 0 while nobody has asked for one.
@@ -93,6 +96,9 @@ class NodeMemory {
   /// process: main. Throws InternalError when another process has or had the rank in this
   /// generation.
   void join(int local_rank);
+  /// The same in a slot of its own, for a process that comes later. Returns its number, which all
+  /// other calls take in the place of `local_rank`. Throws ConfigError when there is none left.
+  int join_later();
   /// Sets kLeft and gives the mutex back. From the thread that joined.
   void leave(int local_rank);
 

@@ -29,7 +29,10 @@ struct RankEnv {
   int generation = 0;
   int node_memory_fd = -1;  ///< Of NodeMemory; under `muster run` only.
   int control_fd = -1;      ///< Of ControlChannel; under `muster run` only.
-  std::string run_id;       ///< Of the launcher; under MPI the name of the job's PMIx namespace.
+  /// This process takes the place of a lost rank: it joins once the others call
+  /// Communicator::replace().
+  bool replaces_lost_rank = false;
+  std::string run_id;  ///< Of the launcher; under MPI the name of the job's PMIx namespace.
   std::string flight_directory;  ///< Of FlightRecorder; "": operations are not recorded.
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;

@@ -57,11 +57,11 @@ class Communicator {
   int world_size() const { return world_size_; }
 
   /// Which life of the ranks this communicator belongs to: that of the launcher for the world's, 0
-  /// for the parts that split() makes; shrink() counts on.
+  /// for the parts that split() makes; shrink() and replace() count on.
   int generation() const { return origin_.generation; }
 
-  /// Of one that shrink() made. Element r: which rank of the communicator that was shrunk is rank r
-  /// here; ascending. Empty for others.
+  /// Of one that shrink() or replace() made. Element r: which rank of the communicator before is
+  /// rank r here; -1: a process that came in its place. Empty for others.
   const std::vector<int>& previous_ranks() const { return origin_.previous_ranks; }
 
   /// Collective. `output` becomes the combination of all ranks' `input`, with equal bits on every
@@ -174,6 +174,17 @@ class Communicator {
   /// Throws PeerLost when the others went on without this rank, or the launcher ended the
   /// generation; ConfigError where the transport cannot do it: NCCL, and MPI.
   virtual std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) = 0;
+
+  /// Collective over the ranks that are left. Blocks. Like shrink(), but the places of the others
+  /// are taken by processes that were started anew with RankEnv::replaces_lost_rank and the rank's
+  /// number: world size and ranks stay, and World::create() of a new process returns with its
+  /// communicator. A silent rank is replaced once `deadline` has passed, if a process has come in
+  /// its place by then. For the world's communicator and what this call made of it, over shared
+  /// memory: ConfigError for others.
+  ///
+  /// Throws as shrink() does, and Timeout naming the ranks in whose place nobody came; then
+  /// replace() and shrink() may be called again, by all.
+  virtual std::unique_ptr<Communicator> replace(std::chrono::milliseconds deadline) = 0;
 
   /// Ends every operation in flight on this rank, and all later ones, with PeerLost naming
   /// `reason`; the other ranks get PeerLost as soon as they need this one. Any thread.

@@ -24,9 +24,11 @@ class World {
  public:
   /// Collective. Joins the other ranks: through the launcher's memory under `muster run`, through
   /// MPI under mpirun, as the only rank otherwise. Blocks until all have joined. Call it from the
-  /// main thread, and destroy the result there. Throws ConfigError when `transport` is unknown or
-  /// cannot serve these ranks, when MPI is needed and this build has none, or when MPI and the
-  /// environment disagree about the world size; Timeout or PeerLost when others do not come.
+  /// main thread, and destroy the result there. With env.replaces_lost_rank: joins the next
+  /// generation of a world that goes on, once its ranks call Communicator::replace(). Throws
+  /// ConfigError when `transport` is unknown or cannot serve these ranks, when MPI is needed and
+  /// this build has none, or when MPI and the environment disagree about the world size; Timeout or
+  /// PeerLost when others do not come.
   static World create(const RankEnv& env, const WorldOptions& options);
 
   World(World&&) noexcept;
