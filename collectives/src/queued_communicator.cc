@@ -220,18 +220,36 @@ bool QueuedCommunicator::leave_together() noexcept {
   }
 }
 
-at::Tensor QueuedCommunicator::allocate_symmetric(std::int64_t numel, at::ScalarType dtype) {
+namespace {
+
+template <typename Allocate>
+at::Tensor allocate(const char* name, std::int64_t numel, at::ScalarType dtype,
+                    const Allocate& allocate_bytes) {
   if (numel < 0) {
-    throw ConfigError("allocate_symmetric: expected a number of elements of at least 0, found " +
+    throw ConfigError(std::string(name) + ": expected a number of elements of at least 0, found " +
                       std::to_string(numel) + "; correct the size");
   }
   const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(at::kCPU);
   if (numel == 0) return at::empty({0}, options);
   const auto bytes = numel * static_cast<std::int64_t>(c10::elementSize(dtype));
-  std::shared_ptr<std::byte> memory = queue_->transport().allocate_symmetric(bytes);
+  std::shared_ptr<std::byte> memory = allocate_bytes(bytes);
+  if (memory == nullptr) return {};
   std::byte* data = memory.get();
   return at::from_blob(
       data, {numel}, [memory = std::move(memory)](void*) {}, options);
+}
+
+}  // namespace
+
+at::Tensor QueuedCommunicator::allocate_symmetric(std::int64_t numel, at::ScalarType dtype) {
+  return allocate("allocate_symmetric", numel, dtype, [&](std::int64_t bytes) {
+    return queue_->transport().allocate_symmetric(bytes);
+  });
+}
+
+at::Tensor QueuedCommunicator::allocate_shared(std::int64_t numel, at::ScalarType dtype) {
+  return allocate("allocate_shared", numel, dtype,
+                  [&](std::int64_t bytes) { return queue_->transport().allocate_shared(bytes); });
 }
 
 }  // namespace muster::internal

@@ -39,6 +39,10 @@ std::shared_ptr<std::byte> ShmTransport::allocate_symmetric(std::int64_t bytes) 
   return {own, [memory = memory_](std::byte*) {}};
 }
 
+std::shared_ptr<std::byte> ShmTransport::allocate_shared(std::int64_t bytes) {
+  return {memory_->allocate_shared(bytes), [memory = memory_](std::byte*) {}};
+}
+
 std::unique_ptr<Transfer> ShmTransport::start_transfer(const OperationRun& run) {
   return channels_.start(run);
 }

@@ -29,6 +29,7 @@ class ShmTransport : public Transport {
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override { rendezvous_.give_up(); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  std::shared_ptr<std::byte> allocate_shared(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
   NextGeneration regroup(const OperationRun& run, Regrouping how) override;

@@ -23,6 +23,10 @@ std::shared_ptr<std::byte> SingleTransport::allocate_symmetric(std::int64_t byte
   return allocate_zeroed(bytes);
 }
 
+std::shared_ptr<std::byte> SingleTransport::allocate_shared(std::int64_t bytes) {
+  return allocate_zeroed(bytes);
+}
+
 std::unique_ptr<Transport> SingleTransport::split(const OperationRun&,
                                                   const std::vector<std::vector<int>>&, int own) {
   if (own < 0) return nullptr;

@@ -126,6 +126,9 @@ class Transport {
   /// Zeroed memory, from a deterministic sequence on all ranks. `bytes` > 0. Any thread.
   virtual std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) = 0;
 
+  /// The same, one block for all ranks; nullptr where they share no memory.
+  virtual std::shared_ptr<std::byte> allocate_shared(std::int64_t) { return nullptr; }
+
   /// Collective, as an operation is: the transport of a part of the ranks. `parts` are all parts
   /// that are made at once, each a list of ranks; this rank is in parts[own].
   virtual std::unique_ptr<Transport> split(const OperationRun& run,

@@ -80,5 +80,17 @@ TEST(ShmTransport, GivesSymmetricTensorsZeroedAndDistinct) {
   });
 }
 
+TEST(ShmTransport, GivesSharedTensorsThatAllRanksSee) {
+  run_ranks(3, [](int rank, Communicator& communicator) {
+    at::Tensor shared = communicator.allocate_shared(3, at::kLong);
+    shared[rank] = rank + 1;
+    communicator.barrier().wait();
+    for (int r = 0; r < 3; ++r) EXPECT_EQ(shared[r].item<std::int64_t>(), r + 1);
+    communicator.barrier().wait();
+    const at::Tensor other = communicator.allocate_shared(1000, at::kFloat);
+    EXPECT_EQ(other.abs().max().item<float>(), 0.0f);
+  });
+}
+
 }  // namespace
 }  // namespace muster::testing

@@ -26,7 +26,8 @@ std::vector<std::string> at_stage(int stage) { return {"--zero-stage", std::to_s
 
 TEST_P(Bits, AreTheSameAtEveryWorldSizeAndStage) {
   std::string hash, metrics;
-  const std::pair<int, int> sizes_and_stages[] = {{1, 0}, {2, 0}, {3, 1}, {4, 1}, {2, 2}, {4, 2}};
+  const std::pair<int, int> sizes_and_stages[] = {{1, 0}, {2, 0}, {3, 1}, {4, 1},
+                                                  {2, 2}, {4, 2}, {3, 3}, {4, 3}};
   for (const auto& [world_size, stage] : sizes_and_stages) {
     SCOPED_TRACE("world size " + std::to_string(world_size) + ", stage " + std::to_string(stage));
     Job job(GetParam().program, GetParam().options(kSteps));
@@ -52,7 +53,7 @@ TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizesAndStages) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   Job job(GetParam().program, GetParam().options(kSteps));
-  const std::pair<int, int> lives[] = {{3, 1}, {1, 0}, {4, 2}, {2, 1}, {3, 2}};
+  const std::pair<int, int> lives[] = {{3, 1}, {1, 0}, {4, 2}, {2, 3}, {3, 3}};
   int kills = 0;
   for (const auto& [world_size, stage] : lives) {
     const std::int64_t target = std::uniform_int_distribution<int>(1, kSteps - 5)(random);

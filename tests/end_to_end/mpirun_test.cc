@@ -65,6 +65,12 @@ TEST(Mpirun, AMissingDataSetIsToldOnce) {
   }
 }
 
+TEST(Mpirun, StageThreeIsRefusedWhereRanksShareNoMemory) {
+  Job job("fashion_mnist", {});
+  expect_told_once(run_with(job, mpirun(2), {"--zero-stage", "3", "--transport", "mpi"}), 64,
+                   "ZeRO stage 3: expected ranks that share memory");
+}
+
 TEST(Mpirun, AThrowOnOneRankIsToldOnce) {
   for (const char* transport : {"auto", "mpi"}) {
     Job job("fashion_mnist", {});

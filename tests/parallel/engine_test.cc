@@ -140,7 +140,7 @@ TEST_P(EngineAtStage, GivesTheBitsOfOneRankAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Zero, EngineAtStage, testing::Values(0, 1, 2));
+INSTANTIATE_TEST_SUITE_P(Zero, EngineAtStage, testing::Values(0, 1, 2, 3));
 
 TEST(Engine, TheModelDidLearnSomething) {
   const Outcome& outcome = g_references->front();

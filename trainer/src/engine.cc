@@ -85,8 +85,8 @@ class Engine::Impl {
                                         : internal::make_shard_layout(layout_, communicator.rank(),
                                                                       communicator.world_size())),
         optimizer_(options_.optimizer, layout_, shard_, decay_table(options_, trainable_)),
-        parameters_(std::make_unique<internal::ReplicatedParameters>(trainable_, layout_, shard_,
-                                                                     communicator)),
+        parameters_(options_.zero_stage == 3 ? make_store<internal::SharedParameters>()
+                                             : make_store<internal::ReplicatedParameters>()),
         gradients_(
             trainable_, layout_, shard_, communicator,
             {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps}),
@@ -212,6 +212,11 @@ class Engine::Impl {
   void set_step(std::int64_t step) { step_ = step; }
 
  private:
+  template <typename Store>
+  std::unique_ptr<internal::ParameterStore> make_store() {
+    return std::make_unique<Store>(trainable_, layout_, shard_, communicator_);
+  }
+
   bool in_last_micro_step() const { return next_micro_step_ == micro_steps_.size(); }
 
   void open_leaf(int logical_rank) {

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "muster/base/error.h"
+
 namespace muster::internal {
 
 HeldRange held_of_shard(const FlatLayout& layout, const ShardLayout& shard, std::size_t parameter,
@@ -55,6 +57,49 @@ void ReplicatedParameters::finish_update() {
 HeldRange ReplicatedParameters::held(std::size_t parameter) {
   const FlatRange range = layout_.parameters[parameter];
   return {0, values_.narrow(0, range.begin, range.numel())};
+}
+
+SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
+                                   const FlatLayout& layout, const ShardLayout& shard,
+                                   Communicator& communicator)
+    : layout_(layout),
+      shard_(shard),
+      communicator_(communicator),
+      values_(communicator.allocate_shared(layout.numel, at::kFloat)) {
+  if (!values_.defined()) {
+    throw ConfigError(
+        "ZeRO stage 3: expected ranks that share memory, found ranks on several nodes or a "
+        "transport without shared memory; use stage 2, or --transport shm on one node");
+  }
+  at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    at::Tensor parameter = parameters[i].tensor;
+    const at::Tensor values = parameter.detach().contiguous().view(-1);
+    communicator_.broadcast(values, 0).wait();
+    const FlatRange range = layout.parameters[i];
+    // Each rank touches its own pages first, and so is charged for them.
+    const auto [begin, own] = held(i);
+    own.copy_(values.narrow(0, begin, own.numel()));
+    parameter.set_data(values_.narrow(0, range.begin, range.numel()).view(parameter.sizes()));
+  }
+  communicator_.barrier().wait();
+}
+
+// Until here other ranks may have read what this one is about to change, and from finish_update()
+// on they read it.
+void SharedParameters::begin_update() { communicator_.barrier().wait(); }
+void SharedParameters::finish_update() { communicator_.barrier().wait(); }
+
+float* SharedParameters::piece(std::size_t bucket) {
+  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
+}
+
+HeldRange SharedParameters::held(std::size_t parameter) {
+  const FlatRange range = layout_.parameters[parameter];
+  const FlatRange piece = shard_.pieces[layout_.bucket_of[parameter]].flat;
+  const std::int64_t begin = std::clamp(piece.begin, range.begin, range.end);
+  const std::int64_t end = std::clamp(piece.end, begin, range.end);
+  return {begin - range.begin, values_.narrow(0, begin, end - begin)};
 }
 
 }  // namespace muster::internal

@@ -40,8 +40,7 @@ class ParameterStore {
   /// Collective. From here on every rank reads what all have published.
   virtual void finish_update() = 0;
 
-  /// What this rank holds, for checkpoints. Writing into it, on every rank, between adopt calls
-  /// changes the parameter.
+  /// What this rank holds, for checkpoints. Writing into it, on every rank, changes the parameter.
   virtual HeldRange held(std::size_t parameter) = 0;
   /// Whether every rank holds all.
   virtual bool replicated() const = 0;
@@ -68,6 +67,28 @@ class ReplicatedParameters : public ParameterStore {
   Communicator& communicator_;
   at::Tensor values_;  // [layout.numel] float32; padding is zero
   std::vector<Work> published_;
+};
+
+/// ZeRO stage 3 where all ranks share memory: they have one copy together, so that nothing is
+/// gathered, and a rank's part of it is what it owns.
+class SharedParameters : public ParameterStore {
+ public:
+  /// As ReplicatedParameters. Throws ConfigError where the ranks do not share memory.
+  SharedParameters(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+                   const ShardLayout& shard, Communicator& communicator);
+
+  void begin_update() override;
+  float* piece(std::size_t bucket) override;
+  void publish(std::size_t) override {}
+  void finish_update() override;
+  HeldRange held(std::size_t parameter) override;
+  bool replicated() const override { return false; }
+
+ private:
+  const FlatLayout& layout_;
+  const ShardLayout& shard_;
+  Communicator& communicator_;
+  at::Tensor values_;  // as ReplicatedParameters'
 };
 
 }  // namespace muster::internal

@@ -132,6 +132,7 @@ class NcclCommunicator : public Communicator {
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override {
     return at::zeros({numel}, at::TensorOptions(dtype).device(at::kCUDA, device_));
   }
+  at::Tensor allocate_shared(std::int64_t, at::ScalarType) override { return {}; }
   std::unique_ptr<Communicator> split(int color, int key) override;
   std::unique_ptr<Communicator> shrink(std::chrono::milliseconds) override { cannot("shrink"); }
   std::unique_ptr<Communicator> replace(std::chrono::milliseconds) override { cannot("replace"); }

@@ -148,6 +148,11 @@ class Communicator {
   /// staging copy. Its memory is given back when both the communicator and the tensors are gone.
   virtual at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) = 0;
 
+  /// Collective, in the same manner. One zeroed 1-D tensor for all ranks: what a rank has written
+  /// the others read once all have passed a barrier(). An undefined tensor where the ranks do not
+  /// share memory.
+  virtual at::Tensor allocate_shared(std::int64_t numel, at::ScalarType dtype) = 0;
+
   /// Collective. Blocks. Ranks that give the same `color` form a communicator of their own, ordered
   /// by (`key`, rank here); those with a negative color get nullptr. It lives on its own: neither
   /// its failure nor its end touches this one, but this one must outlive it. Throws what wait()
