@@ -2,6 +2,7 @@
 #include "muster/trainer/engine.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/accumulate.h>
@@ -93,6 +94,7 @@ class Engine::Impl {
         sinks_(tensors_of(trainable_), gradients_),
         norm_(layout_, shard_),
         totals_(options_.logical_ranks, run_, 2) {
+    loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
     // Rank 0's values are everyone's, whatever build_model() did.
     for (const auto& [name, tensor] : frozen_) communicator_.broadcast(tensor.detach(), 0).wait();
     buffers_.begin_step();
@@ -106,6 +108,7 @@ class Engine::Impl {
     gradients_.reset();
     totals_.reset();
     buffers_.begin_step();
+    not_finite_.reset();
     next_micro_step_ = 0;
     leaf_open_ = false;
   }
@@ -143,12 +146,14 @@ class Engine::Impl {
           "backward: expected one call a micro-step, found a second; add the losses and call it "
           "once");
     }
-    leaf_totals_[0] += loss.item<double>() * weight;
+    const double value = loss.item<double>();
+    if (!std::isfinite(value) && !not_finite_) not_finite_ = micro_steps_[next_micro_step_ - 1];
+    leaf_totals_[0] += value * weight;
     leaf_totals_[1] += weight;
     if (in_last_micro_step()) issue_totals();
     gradients_.begin_backward(in_last_micro_step());
     // The weight enters as the root gradient, which scales every gradient by it.
-    loss.backward(at::full_like(loss, weight));
+    loss.backward(at::full_like(loss, weight * loss_scale_.scale, at::TensorOptions(at::kFloat)));
   }
 
   StepReport finish_step(double learning_rate) {
@@ -162,7 +167,13 @@ class Engine::Impl {
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
       throw UserError("step: expected at least one sample in the global batch, found none");
+    if (!std::isfinite(report.loss) && !scales_loss())
+      throw UserError(loss_not_finite(report.loss));
+    report.loss_scale = loss_scale_.scale;
     report.gradient_norm = update(report.weight, learning_rate);
+    report.skipped = !std::isfinite(report.gradient_norm);
+    if (report.skipped && !scales_loss()) throw UserError(gradient_not_finite());
+    if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
     buffers_.finish_step();
     report.step = ++step_;
     return report;
@@ -209,7 +220,11 @@ class Engine::Impl {
   Communicator& communicator() { return communicator_; }
   const EngineOptions& options() const { return options_; }
   std::int64_t step() const { return step_; }
-  void set_step(std::int64_t step) { step_ = step; }
+  const LossScale& loss_scale() const { return loss_scale_; }
+  void resume(std::int64_t step, const LossScale& loss_scale) {
+    step_ = step;
+    loss_scale_ = loss_scale;
+  }
 
  private:
   template <typename Store>
@@ -245,31 +260,56 @@ class Engine::Impl {
     totals_work_ = totals_.reduce(communicator_, tree_);
   }
 
-  /// Returns the norm of the mean gradient, before clipping.
+  bool scales_loss() const { return options_.precision == Precision::kFloat16Mixed; }
+
+  /// Collective, on the way to an error: the first logical rank whose loss was not finite.
+  std::string loss_not_finite(double loss) {
+    at::Tensor first = at::full({1}, std::int64_t{options_.logical_ranks}, at::kLong);
+    if (not_finite_) first.fill_(not_finite_->logical_rank);
+    communicator_.all_reduce(first, ReduceOp::kMin).wait();
+    return "step " + std::to_string(step_ + 1) + ": expected a finite loss, found " +
+           std::to_string(loss) + "; logical rank " + std::to_string(first.item<std::int64_t>()) +
+           " has the first such micro-batch; no update was made";
+  }
+
+  std::string gradient_not_finite() const {
+    return "step " + std::to_string(step_ + 1) +
+           ": expected a finite gradient, found one whose norm is not; the loss was finite; lower "
+           "the learning rate, clip the gradient, or look for a division by zero in backward";
+  }
+
+  /// Returns the norm of the mean gradient, before clipping. Where that is not finite in float16,
+  /// no update is made.
   double update(double weight, double learning_rate) {
+    const double divisor = weight * loss_scale_.scale;
+    if (options_.clip_norm == 0 && !scales_loss()) return update_as_reduced(divisor, learning_rate);
+    for (const std::size_t b : gradients_.order()) norm_.add_piece(b, gradients_.reduced(b));
+    const double norm = norm_.reduce(communicator_) / divisor;
+    if (!std::isfinite(norm)) return norm;
+    const bool clip = options_.clip_norm > 0 && norm > options_.clip_norm;
+    const double factor = clip ? options_.clip_norm / norm : 1.0;
     parameters_->begin_update();
-    double norm = 0;
-    if (options_.clip_norm > 0) {
-      for (const std::size_t b : gradients_.order()) norm_.add_piece(b, gradients_.reduced(b));
-      norm = norm_.reduce(communicator_) / weight;
-      const double factor = norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
-      for (const std::size_t b : gradients_.order()) {
-        update_bucket(b, factor / weight, learning_rate);
-      }
-    } else {
-      for (const std::size_t b : gradients_.order()) {
-        norm_.add_piece(b, gradients_.reduced(b));
-        update_bucket(b, 1.0 / weight, learning_rate);
-      }
-      norm = norm_.reduce(communicator_) / weight;
+    for (const std::size_t b : gradients_.order())
+      update_bucket(b, factor / divisor, learning_rate);
+    parameters_->finish_update();
+    return norm;
+  }
+
+  /// The same without a look at the norm first.
+  double update_as_reduced(double divisor, double learning_rate) {
+    parameters_->begin_update();
+    for (const std::size_t b : gradients_.order()) {
+      norm_.add_piece(b, gradients_.reduced(b));
+      update_bucket(b, 1.0 / divisor, learning_rate);
     }
+    const double norm = norm_.reduce(communicator_) / divisor;
     parameters_->finish_update();
     return norm;
   }
 
   void update_bucket(std::size_t bucket, double gradient_scale, double learning_rate) {
     optimizer_.update(bucket, parameters_->piece(bucket), gradients_.reduced(bucket),
-                      gradient_scale, learning_rate, step_ + 1);
+                      gradient_scale, learning_rate, step_ + 1 - loss_scale_.skipped_steps);
     parameters_->publish(bucket);
   }
 
@@ -292,6 +332,9 @@ class Engine::Impl {
   std::optional<Work> totals_work_;
 
   std::int64_t step_ = 0;
+  LossScale loss_scale_;
+  std::optional<MicroStep>
+      not_finite_;  // this rank's first whose loss was not finite, of this step
   std::size_t next_micro_step_ = 0;
   bool leaf_open_ = false;
   bool had_backward_ = false;
@@ -312,7 +355,10 @@ void Engine::begin_micro_step(const MicroStep& micro) { impl_->begin_micro_step(
 void Engine::backward(const at::Tensor& loss, double weight) { impl_->backward(loss, weight); }
 StepReport Engine::finish_step(double learning_rate) { return impl_->finish_step(learning_rate); }
 std::int64_t Engine::step() const { return impl_->step(); }
-void Engine::set_step(std::int64_t step) { impl_->set_step(step); }
+const LossScale& Engine::loss_scale() const { return impl_->loss_scale(); }
+void Engine::resume(std::int64_t step, const LossScale& loss_scale) {
+  impl_->resume(step, loss_scale);
+}
 std::vector<StateTensor> Engine::state() { return impl_->state(); }
 std::vector<StateTensor> Engine::whole_state() { return impl_->whole_state(); }
 Communicator& Engine::communicator() { return impl_->communicator(); }

@@ -31,6 +31,11 @@ std::vector<std::string> EngineOptions::validate() const {
   require(
       problems, accumulation_steps >= 1,
       "accumulation steps: expected 1 or more" + found(static_cast<double>(accumulation_steps)));
+  require(problems, initial_loss_scale >= 1 && initial_loss_scale <= 1099511627776.0,
+          "loss scale: expected 1 to 2^40" + found(initial_loss_scale));
+  require(problems, loss_scale_growth_interval >= 1,
+          "loss scale growth interval: expected 1 step or more" +
+              found(static_cast<double>(loss_scale_growth_interval)));
   require(problems, clip_norm >= 0, "clip norm: expected 0 (off) or more" + found(clip_norm));
   require(problems, zero_stage >= 0 && zero_stage <= 3,
           "ZeRO stage: expected 0 to 3" + found(zero_stage));

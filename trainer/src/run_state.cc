@@ -12,7 +12,13 @@ namespace muster::internal {
 Json JobProgress::to_json() const {
   char hex[17];
   std::snprintf(hex, sizeof(hex), "%016" PRIx64, ledger);
-  return {{"step", step}, {"epoch", epoch}, {"position", position}, {"ledger", hex}};
+  return {{"step", step},
+          {"epoch", epoch},
+          {"position", position},
+          {"ledger", hex},
+          {"loss_scale", loss_scale.scale},
+          {"loss_scale_good_steps", loss_scale.good_steps},
+          {"skipped_steps", loss_scale.skipped_steps}};
 }
 
 JobProgress JobProgress::from_json(const Json& json, const std::string& origin) {
@@ -22,6 +28,10 @@ JobProgress JobProgress::from_json(const Json& json, const std::string& origin) 
     progress.epoch = json_field<std::int64_t>(json, "epoch", origin);
     progress.position = json_field<std::int64_t>(json, "position", origin);
     progress.ledger = std::stoull(json_field<std::string>(json, "ledger", origin), nullptr, 16);
+    progress.loss_scale.scale = json_field<double>(json, "loss_scale", origin);
+    progress.loss_scale.good_steps =
+        json_field<std::int64_t>(json, "loss_scale_good_steps", origin);
+    progress.loss_scale.skipped_steps = json_field<std::int64_t>(json, "skipped_steps", origin);
     return progress;
   } catch (const std::exception& e) {
     throw CheckpointError(origin + ": expected the progress of a run, found: " + e.what());

@@ -9,6 +9,7 @@
 
 #include "muster/base/json.h"
 #include "muster/base/options.h"
+#include "muster/trainer/precision.h"
 
 namespace muster::internal {
 
@@ -18,6 +19,7 @@ struct JobProgress {
   std::int64_t epoch = 0;
   std::int64_t position = 0;  ///< Samples of this epoch's order that are done.
   std::uint64_t ledger = 0;   ///< Hash of the ids of all samples so far, in order of steps.
+  LossScale loss_scale;
 
   Json to_json() const;
   /// Throws CheckpointError naming `origin`.

@@ -43,6 +43,11 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("epsilon", &epsilon, "AdamW");
   set.add("momentum", &momentum, "SGD");
   set.add("nesterov", &nesterov, "SGD with Nesterov's momentum");
+  set.add_choice("precision", &precision, {"fp32", "bf16-mixed", "fp16-mixed"},
+                 "What the model computes in; parameters and sums of gradients stay float32");
+  set.add("loss-scale", &loss_scale, "fp16-mixed: factor on the loss to begin with");
+  set.add("loss-scale-interval", &loss_scale_interval,
+          "fp16-mixed: steps without an overflow after which the factor is doubled");
   set.add("clip-norm", &clip_norm, "Largest global gradient norm; 0: no clipping");
   set.group("Checkpoints");
   set.add("checkpoint-dir", &checkpoint_dir,
@@ -138,6 +143,11 @@ EngineOptions TrainerOptions::engine_options() const {
                       .epsilon = epsilon,
                       .momentum = momentum,
                       .nesterov = nesterov};
+  engine.precision = precision == "bf16-mixed"   ? Precision::kBFloat16Mixed
+                     : precision == "fp16-mixed" ? Precision::kFloat16Mixed
+                                                 : Precision::kFloat32;
+  engine.initial_loss_scale = loss_scale;
+  engine.loss_scale_growth_interval = loss_scale_interval;
   engine.clip_norm = clip_norm;
   engine.zero_stage = static_cast<int>(zero_stage);
   engine.bucket_mib = bucket_mib;

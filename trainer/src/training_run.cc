@@ -141,7 +141,7 @@ void TrainingRun::restore() {
         });
     if (state) {
       progress_ = internal::JobProgress::from_json(state->at("progress"), options_.checkpoint_dir);
-      engine_->set_step(progress_.step);
+      engine_->resume(progress_.step, progress_.loss_scale);
       loader_->restore({progress_.epoch, progress_.position});
       if (world_.env().rank == 0) {
         MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from "
@@ -217,6 +217,7 @@ StepReport TrainingRun::train_step() {
   const StepReport report = engine_->finish_step(schedule_.rate(progress_.step));
   const LoaderState next = loader_->state();
   progress_.step = trainer_.step_ = report.step;
+  progress_.loss_scale = engine_->loss_scale();
   progress_.epoch = next.epoch;
   progress_.position = next.position;
   return report;
@@ -225,7 +226,10 @@ StepReport TrainingRun::train_step() {
 Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
   const std::string where = "compute_loss() at step " + std::to_string(progress_.step + 1) +
                             ", logical rank " + std::to_string(micro_batch.logical_rank);
-  Loss loss = call_user_code(where, [&] { return trainer_.compute_loss(micro_batch.batch); });
+  Loss loss = call_user_code(where, [&] {
+    const Autocast autocast(engine_->options().precision);
+    return trainer_.compute_loss(micro_batch.batch);
+  });
   if (!loss.mean.defined()) throw UserError(where + ": expected a loss, found an undefined tensor");
   if (loss.weight == 0) loss.weight = static_cast<double>(micro_batch.batch.size());
   return loss;
@@ -252,13 +256,18 @@ void TrainingRun::log_step(const StepReport& report) {
   progress_report_.step(report, total_steps_, progress_.epoch,
                         internal::ProgressReport::Clock::now());
   if (!metrics_log_) return;
-  metrics_log_->append({{"step", report.step},
-                        {"epoch", progress_.epoch},
-                        {"loss", report.loss},
-                        {"learning_rate", report.learning_rate},
-                        {"gradient_norm", report.gradient_norm},
-                        {"samples", report.weight},
-                        {"ledger", progress_.to_json()["ledger"]}});
+  Json line = {{"step", report.step},
+               {"epoch", progress_.epoch},
+               {"loss", report.loss},
+               {"learning_rate", report.learning_rate},
+               {"gradient_norm", report.gradient_norm},
+               {"samples", report.weight},
+               {"ledger", progress_.to_json()["ledger"]}};
+  if (engine_->options().precision == Precision::kFloat16Mixed) {
+    line["loss_scale"] = report.loss_scale;
+    line["skipped"] = report.skipped;
+  }
+  metrics_log_->append(line);
 }
 
 bool TrainingRun::evaluation_due() const {
@@ -271,6 +280,7 @@ bool TrainingRun::evaluation_due() const {
 void TrainingRun::evaluate() {
   model_->eval();
   const MetricSums sums = call_user_code("evaluate_batch()", [&] {
+    const Autocast autocast(engine_->options().precision);
     return internal::evaluate(trainer_, *test_dataset_, communicator_,
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });

@@ -27,6 +27,8 @@ struct StepReport {
   double weight = 0;         ///< Samples (or tokens) in the global batch.
   double gradient_norm = 0;  ///< L2, of the mean gradient, before clipping.
   double learning_rate = 0;
+  double loss_scale = 1;  ///< That the gradients of this step had.
+  bool skipped = false;   ///< A gradient overflowed float16: no update was made.
 };
 
 /// One micro-batch to run: whose, and which.
@@ -52,6 +54,10 @@ struct StateTensor {
 ///     engine.begin_step();
 ///     for (const MicroStep& micro : engine.micro_steps()) {
 ///       engine.begin_micro_step(micro);
+///       {
+///         const Autocast autocast(engine.options().precision);
+///         loss = ...;
+///       }
 ///       engine.backward(loss, weight);          // not called for an empty micro-batch
 ///     }
 ///     StepReport report = engine.finish_step(learning_rate);
@@ -85,12 +91,15 @@ class Engine {
   void backward(const at::Tensor& loss, double weight);
   /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
   /// way already), clips, updates.
-  /// Throws UserError when no micro-batch of the global batch had a backward().
+  /// Throws UserError when no micro-batch of the global batch had a backward(), and, with float16
+  /// for gradients aside, when the loss (before any update) or the gradient is not finite; the
+  /// message names the step and the micro-batch.
   StepReport finish_step(double learning_rate);
 
-  /// Updates made so far; restored by set_step() after load of the state.
+  /// Steps made so far, skipped ones included; restored by resume() after load of the state.
   std::int64_t step() const;
-  void set_step(std::int64_t step);
+  const LossScale& loss_scale() const;
+  void resume(std::int64_t step, const LossScale& loss_scale);
 
   /// Everything a checkpoint must hold: parameters, optimizer state, buffers, frozen parameters.
   /// Writing into the tensors restores them.

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "muster/trainer/precision.h"
+
 namespace at {
 class Tensor;
 }
@@ -36,6 +38,9 @@ struct EngineOptions {
   std::int64_t accumulation_steps = 1;
   std::uint64_t seed = 0;
   OptimizerOptions optimizer;
+  Precision precision = Precision::kFloat32;
+  double initial_loss_scale = 65536;               ///< Of kFloat16Mixed.
+  std::int64_t loss_scale_growth_interval = 2000;  ///< Good steps before the scale is doubled.
   double clip_norm = 0.0;  ///< Largest global gradient norm; 0 turns clipping off.
   /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
   /// parameters too (Rajbhandari et al. 2020). Never changes bits.

@@ -42,6 +42,9 @@ struct TrainerOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< (job)
   double momentum = 0.9;                              ///< (job)
   bool nesterov = false;                              ///< (job)
+  std::string precision = "fp32";                     ///< (job) fp32 | bf16-mixed | fp16-mixed
+  double loss_scale = 65536;                          ///< (job) To begin with; fp16-mixed.
+  std::int64_t loss_scale_interval = 2000;            ///< (job) fp16-mixed.
   double clip_norm = 0.0;                             ///< (job)
 
   // Checkpoints.
