@@ -1,4 +1,5 @@
-// Measures a training step of the example's GPT on random tokens: muster run -n 2 -- training_bench.
+// Measures a training step of the example's GPT on random tokens: muster run -n 2 --
+// training_bench.
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -60,7 +61,8 @@ double timed_step(muster::Engine& engine, Gpt& model, const Options& options) {
 int run(int argc, char** argv) {
   Options options;
   options.gpt.dropout = 0;
-  muster::OptionSet set("training_bench", "Measures training steps: muster run -n 2 -- training_bench\n");
+  muster::OptionSet set("training_bench",
+                        "Measures training steps: muster run -n 2 -- training_bench\n");
   options.bind(set);
   const muster::RankEnv env = muster::RankEnv::from_environment();
   if (set.parse(argc, argv) == muster::OptionSet::Outcome::kHelp) {
@@ -87,12 +89,10 @@ int run(int argc, char** argv) {
   for (const torch::Tensor& parameter : model->parameters()) parameters += parameter.numel();
   std::sort(times.begin(), times.end());
   if (env.rank == 0) {
-    const muster::Json row = {{"library", "muster"},
-                              {"mode", "stage " + std::to_string(options.zero_stage)},
-                              {"parameters", parameters},
-                              {"median_ms", times[times.size() / 2]},
-                              {"least_ms", times.front()},
-                              {"most_ms", times.back()}};
+    const muster::Json row = {
+        {"library", "muster"},       {"mode", "stage " + std::to_string(options.zero_stage)},
+        {"parameters", parameters},  {"median_ms", times[times.size() / 2]},
+        {"least_ms", times.front()}, {"most_ms", times.back()}};
     std::printf("%s\n", row.dump().c_str());
   }
   world.communicator().barrier().wait();

@@ -34,4 +34,15 @@ void run_together(Communicator& communicator, const std::function<void()>& work)
   }
 }
 
+void run_alike(const Communicator& communicator, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& e) {
+    const bool alike = dynamic_cast<const ConfigError*>(&e) != nullptr ||
+                       dynamic_cast<const UserError*>(&e) != nullptr;
+    if (!alike || communicator.rank() == 0) throw;
+    throw FailedElsewhere(e.exit_code(), "rank 0 could not go on");
+  }
+}
+
 }  // namespace muster::internal

@@ -21,6 +21,10 @@ class FailedElsewhere : public Error {
 /// all others throw FailedElsewhere.
 void run_together(Communicator& communicator, const std::function<void()>& work);
 
+/// Runs `work`, whose errors of configuration and of user code every rank meets alike: rank 0
+/// rethrows, all others throw FailedElsewhere. Other errors come through.
+void run_alike(const Communicator& communicator, const std::function<void()>& work);
+
 }  // namespace muster::internal
 
 #endif  // MUSTER_TRAINER_SRC_RUN_TOGETHER_H_

@@ -104,7 +104,9 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
   engine_options.decays = [this](const std::string& name, const at::Tensor& parameter) {
     return trainer_.decays(name, parameter);
   };
-  engine_ = std::make_unique<Engine>(*model_, communicator_, std::move(engine_options));
+  internal::run_alike(communicator_, [&] {
+    engine_ = std::make_unique<Engine>(*model_, communicator_, std::move(engine_options));
+  });
   total_steps_ = options_.steps > 0 ? options_.steps : options_.epochs * loader_->steps_per_epoch();
   schedule_ = options_.learning_rate_schedule(total_steps_);
   restore();
@@ -214,7 +216,9 @@ StepReport TrainingRun::train_step() {
     const Loss loss = loss_of(micro_batch);
     call_user_code("backward", [&] { engine_->backward(loss.mean, loss.weight); });
   }
-  const StepReport report = engine_->finish_step(schedule_.rate(progress_.step));
+  StepReport report;
+  internal::run_alike(communicator_,
+                      [&] { report = engine_->finish_step(schedule_.rate(progress_.step)); });
   const LoaderState next = loader_->state();
   progress_.step = trainer_.step_ = report.step;
   progress_.loss_scale = engine_->loss_scale();
