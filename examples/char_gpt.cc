@@ -55,6 +55,12 @@ class CharGpt : public muster::Trainer {
             static_cast<double>(target.numel())};  // a mean over characters
   }
 
+  void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
+    const muster::Loss loss = compute_loss(batch);
+    sums.add("loss", loss.mean.item<double>() * loss.weight, loss.weight);
+    sums.add_perplexity("perplexity", loss.mean.item<double>(), loss.weight);
+  }
+
   void on_finished() override {
     torch::NoGradGuard no_grad;
     torch::Tensor ids =

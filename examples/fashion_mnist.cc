@@ -46,9 +46,9 @@ class FashionMnist : public muster::Trainer {
   }
 
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
-    const torch::Tensor predicted = model_->forward(batch["image"]).argmax(1);
-    const auto correct = predicted.eq(batch["label"]).sum().item<int64_t>();
-    sums.add("accuracy", static_cast<double>(correct), static_cast<double>(batch.size()));
+    const torch::Tensor scores = model_->forward(batch["image"]);
+    sums.add_accuracy("accuracy", scores, batch["label"]);
+    sums.add_confusion("confusion", scores, batch["label"]);
   }
 
  private:

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "evaluation.h"
+#include "metric_exchange.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "muster/base/hash.h"
@@ -290,13 +291,10 @@ void TrainingRun::evaluate() {
   });
   model_->train();
   progress_report_.pause(internal::ProgressReport::Clock::now());
-  metrics_ = Json::object();
-  for (const Metric& metric : sums.metrics()) metrics_[metric.name] = metric.mean();
+  metrics_ = internal::metrics_to_json(sums);
   if (world_.env().rank != 0) return;
   std::printf("step %lld test:", static_cast<long long>(progress_.step));
-  for (const Metric& metric : sums.metrics()) {
-    std::printf(" %s %.4f", metric.name.c_str(), metric.mean());
-  }
+  for (const auto& [name, value] : sums.values()) std::printf(" %s %.4f", name.c_str(), value);
   std::printf("\n");
   std::fflush(stdout);
   if (metrics_log_) metrics_log_->append({{"step", progress_.step}, {"test", metrics_}});
