@@ -78,6 +78,25 @@ INSTANTIATE_TEST_SUITE_P(Examples, Bits,
                                            Example{"char_gpt", char_gpt_options}),
                          [](const auto& example) { return std::string(example.param.program); });
 
+// What a rule keeps of whole parameters, the average of weights and the groups' settings.
+TEST(Optimizers, GoOnWithTheSameBitsAfterAKill) {
+  std::vector<std::string> options = char_gpt_options(kSteps);
+  options.insert(options.end(), {"--optimizer", "adafactor", "--ema", "0.9", "--learning-rate",
+                                 "0.02", "--eval-every", "1", "--parameter-groups",
+                                 "*.bias: learning-rate-factor=0.5; *: weight-decay=0.1"});
+  Job calm("char_gpt", options);
+  ASSERT_EQ(calm.run(1, {}, at_stage(0)).exit_code, 0);
+  Job job("char_gpt", options);
+  auto program = job.start(3, {"--max-restarts", "0"}, at_stage(3));
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 12; }, std::chrono::seconds(60)));
+  kill(job.rank_pid(1), SIGKILL);
+  EXPECT_EQ(program->wait().exit_code, 75);
+  const ProgramResult last = job.run(2, {}, at_stage(1));
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+  EXPECT_EQ(job.metrics(), calm.metrics());
+}
+
 /// The first 64 pictures of each part of Fashion-MNIST, since evaluating ResNet-18 on all of them
 /// takes minutes.
 void make_small_fashion_mnist(const std::filesystem::path& directory) {

@@ -55,6 +55,9 @@ struct Case {
   std::int64_t accumulation_steps;
   OptimizerKind kind;
   double clip_norm;
+  double clip_value = 0;
+  double ema_decay = 0;
+  std::vector<ParameterGroup> groups = {};
   Precision precision = Precision::kFloat32;
 };
 
@@ -72,6 +75,9 @@ Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::in
   options.bucket_mib = bucket_mib;
   options.optimizer.kind = c.kind;
   options.optimizer.weight_decay = 0.1;
+  options.optimizer.groups = c.groups;
+  options.clip_value = c.clip_value;
+  options.ema_decay = c.ema_decay;
   Engine engine(net, communicator, options);
   Outcome outcome;
   for (int step = 0; step < kSteps; ++step) {
@@ -97,9 +103,19 @@ Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::in
     outcome.norms.push_back(report.gradient_norm);
     outcome.skipped += report.skipped;
   }
-  for (StateTensor& tensor : engine.whole_state()) {
-    tensor.flat = tensor.flat.clone();
-    outcome.state.push_back(tensor);
+  const auto add_state = [&](const std::string& prefix) {
+    for (StateTensor& tensor : engine.whole_state()) {
+      tensor.name = prefix + tensor.name;
+      tensor.flat = tensor.flat.clone();
+      outcome.state.push_back(tensor);
+    }
+  };
+  add_state("");
+  if (c.ema_decay > 0) {
+    engine.swap_average();
+    add_state("averaged ");
+    engine.swap_average();
+    add_state("again ");
   }
   return outcome;
 }
@@ -125,13 +141,18 @@ void expect_equal_bits(const Outcome& expected, const Outcome& found) {
 
 // As many logical ranks as ranks is a way of its own: each has one micro-step.
 std::vector<Case> cases(int world_size) {
-  return {{kMostLogicalRanks, 1, OptimizerKind::kAdamW, 0.05},
-          {kMostLogicalRanks, 2, OptimizerKind::kAdamW, 0.05},
-          {kMostLogicalRanks, 1, OptimizerKind::kSgd, 0.0},
-          {world_size, 1, OptimizerKind::kAdamW, 0.0},
-          {world_size, 1, OptimizerKind::kSgd, 0.05},
-          {world_size, 1, OptimizerKind::kAdamW, 0.05, Precision::kBFloat16Mixed},
-          {kMostLogicalRanks, 1, OptimizerKind::kAdamW, 0.0, Precision::kFloat16Mixed}};
+  return {
+      {kMostLogicalRanks, 1, OptimizerKind::kAdamW, 0.05},
+      {kMostLogicalRanks, 2, OptimizerKind::kAdamW, 0.05},
+      {kMostLogicalRanks, 1, OptimizerKind::kSgd, 0.0},
+      {world_size, 1, OptimizerKind::kAdamW, 0.0},
+      {world_size, 1, OptimizerKind::kSgd, 0.05},
+      {world_size, 1, OptimizerKind::kAdamW, 0.05, 0, 0, {}, Precision::kBFloat16Mixed},
+      {kMostLogicalRanks, 1, OptimizerKind::kAdam, 0.0, 1e-3},
+      {kMostLogicalRanks, 1, OptimizerKind::kLamb, 0.0, 0.0, 0.5},
+      {kMostLogicalRanks, 1, OptimizerKind::kAdafactor, 0.05},
+      {kMostLogicalRanks, 1, OptimizerKind::kLion, 0.0, 1e-3, 0.5, {{"*.bias", 0.5, 0.2}}},
+      {kMostLogicalRanks, 1, OptimizerKind::kLamb, 0.0, 0.0, 0.5, {}, Precision::kFloat16Mixed}};
 }
 
 // The references are made first, in a world of its own, by every rank for itself.
@@ -158,6 +179,46 @@ TEST_P(EngineAtStage, GivesTheBitsOfOneRankAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zero, EngineAtStage, testing::Values(0, 1, 2, 3));
+
+const at::Tensor& tensor(const Outcome& outcome, const std::string& name) {
+  for (const StateTensor& tensor : outcome.state) {
+    if (tensor.name == name) return tensor.flat;
+  }
+  throw std::out_of_range(name);
+}
+
+TEST(Engine, TheAverageOfWeightsTakesTheirPlaceAndLeavesIt) {
+  for (const Outcome& outcome : *g_references) {
+    if (outcome.state.back().name.rfind("again ", 0) != 0) continue;
+    for (const char* name : {"embedding.weight", "narrow.bias"}) {
+      const at::Tensor& weights = tensor(outcome, std::string("model.") + name);
+      const at::Tensor& average = tensor(outcome, std::string("ema.") + name);
+      EXPECT_FALSE(torch::equal(weights, average)) << name;
+      EXPECT_TRUE(torch::equal(average, tensor(outcome, std::string("averaged model.") + name)));
+      EXPECT_TRUE(torch::equal(weights, tensor(outcome, std::string("averaged ema.") + name)));
+      EXPECT_TRUE(torch::equal(weights, tensor(outcome, std::string("again model.") + name)));
+      EXPECT_TRUE(torch::equal(average, tensor(outcome, std::string("again ema.") + name)));
+    }
+  }
+}
+
+TEST(Engine, WhatItDoesNotHaveIsNamed) {
+  Net net;
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  {
+    Engine engine(net, *g_communicator, options);
+    EXPECT_THROW(engine.swap_average(), ConfigError);
+  }
+  options.optimizer.groups = {{"*.bias"}, {"wide.*"}};
+  try {
+    Engine engine(net, *g_communicator, options);
+    FAIL() << "no parameter is called wide";
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("parameter group 'wide.*'"), std::string::npos)
+        << e.what();
+  }
+}
 
 TEST(Engine, TheModelDidLearnSomething) {
   const Outcome& outcome = g_references->front();
@@ -188,6 +249,43 @@ TEST(Engine, ALossThatIsNotFiniteIsNamedAndChangesNothing) {
     EXPECT_NE(std::string(error.what()).find("logical rank 3"), std::string::npos) << error.what();
   }
   EXPECT_TRUE(torch::equal(linear->weight.detach(), before));
+}
+
+// Neither the optimizer's step count nor the average of weights sees a skipped step.
+TEST(Engine, ASkippedStepChangesNothing) {
+  torch::nn::Linear linear(64, 1);
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  options.precision = Precision::kFloat16Mixed;
+  options.initial_loss_scale = 0x1p20;
+  options.optimizer.kind = OptimizerKind::kAdam;
+  options.ema_decay = 0.5;
+  Engine engine(*linear, *g_communicator, options);
+  const auto state = [&] {
+    Outcome outcome;
+    outcome.state = engine.whole_state();
+    for (StateTensor& tensor : outcome.state) tensor.flat = tensor.flat.clone();
+    return outcome;
+  };
+  const Outcome first = state();
+  StepReport report;
+  do {
+    expect_equal_bits(first, state());
+    ASSERT_LT(engine.step(), 12);
+    engine.begin_step();
+    for (const MicroStep& micro : engine.micro_steps()) {
+      engine.begin_micro_step(micro);
+      const Autocast autocast(options.precision);
+      engine.backward(linear(torch::full({2, 64}, 0.5)).mean(), 2.0);
+    }
+    report = engine.finish_step(0.25);
+  } while (report.skipped);
+  EXPECT_GT(report.step, 1);
+  const Outcome updated = state();
+  // Adam's first update is the rate times the sign, whatever came before that was not one.
+  EXPECT_TRUE(torch::allclose(tensor(first, "model.weight") - 0.25, tensor(updated, "model.weight"),
+                              0, 1e-6));
+  EXPECT_TRUE(torch::equal(tensor(updated, "ema.weight"), tensor(updated, "model.weight")));
 }
 
 TEST(Engine, ASecondBackwardOfAMicroStepIsRefused) {

@@ -20,7 +20,8 @@ torch::Tensor labels_of(std::vector<std::int64_t> labels) { return torch::tensor
 
 // Predicted: 0, 1, 1, 2, and 0 for the tie.
 torch::Tensor scores() {
-  return torch::tensor({{0.9, 0.1, 0.0}, {0.2, 0.5, 0.3}, {0.1, 0.6, 0.3}, {0.0, 0.1, 0.9}, {0.4, 0.4, 0.2}});
+  return torch::tensor(
+      {{0.9, 0.1, 0.0}, {0.2, 0.5, 0.3}, {0.1, 0.6, 0.3}, {0.0, 0.1, 0.9}, {0.4, 0.4, 0.2}});
 }
 
 TEST(Metrics, AccuracyAndTopKCountSamples) {
@@ -122,9 +123,13 @@ TEST(Metrics, WhatCannotBeCountedIsRefused) {
     }
     return "nothing was thrown";
   };
-  EXPECT_THAT(message([&] { sums.add_accuracy("a", scores(), labels_of({0, 1})); }),
+  EXPECT_THAT(message([&] {
+                sums.add_accuracy("a", scores(), labels_of({0, 1}));
+              }),
               HasSubstr("metric 'a': expected labels [5]"));
-  EXPECT_THAT(message([&] { sums.add_confusion("a", scores(), labels_of({0, 1, 2, 3, 0})); }),
+  EXPECT_THAT(message([&] {
+                sums.add_confusion("a", scores(), labels_of({0, 1, 2, 3, 0}));
+              }),
               HasSubstr("labels from 0 to 2, found 3"));
   EXPECT_THAT(message([&] { sums.add_top_k("a", scores()[0], labels_of({0}), 1); }),
               HasSubstr("expected scores [samples, classes]"));

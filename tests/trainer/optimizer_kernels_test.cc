@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "flat_layout.h"
+#include "weight_average.h"
 
 namespace muster::internal {
 namespace {
@@ -110,6 +112,32 @@ TEST(OptimizerKernels, BlockSumsAreExactOnExactInputs) {
   block_square_sums(values.data(), 2 * kBlockNumel, sums.data());
   EXPECT_EQ(sums[0], 9.0 * (kBlockNumel - 1) + 16.0);
   EXPECT_EQ(sums[1], 9.0 * kBlockNumel);
+}
+
+TEST(OptimizerKernels, SquareSumsTakeAnyLength) {
+  for (const std::int64_t numel : {0, 1, 15, 16, 17, 1000}) {
+    const std::vector<float> values(static_cast<std::size_t>(numel), 3.0f);
+    EXPECT_EQ(square_sum(values.data(), numel), 9.0 * static_cast<double>(numel));
+  }
+}
+
+TEST(OptimizerKernels, ValuesAreScaledThenClamped) {
+  std::vector<float> values = {1, -8, 3, 100, std::nanf("")};
+  scale_and_clamp(values.data(), 5, 0.5f, 2.0f);
+  EXPECT_EQ(std::vector<float>(values.begin(), values.begin() + 4),
+            (std::vector<float>{0.5f, -2.0f, 1.5f, 2.0f}));
+  EXPECT_TRUE(std::isnan(values[4]));
+}
+
+TEST(OptimizerKernels, TheAverageOfWeightsIsThatOfItsFormula) {
+  EXPECT_EQ(newest_weight(0.9, false, 1), 1.0);
+  EXPECT_EQ(newest_weight(0.9, false, 2), 1.0 - 0.9);
+  EXPECT_EQ(newest_weight(0.9, true, 2), 1.0 - 3.0 / 12.0);
+  EXPECT_EQ(newest_weight(0.9, true, 1000), 1.0 - 0.9);
+  std::vector<float> average = {1, 2};
+  const std::vector<float> newest = {3, -2};
+  move_average(average.data(), newest.data(), 2, 0.25f);
+  EXPECT_EQ(average, (std::vector<float>{1.5f, 1.0f}));
 }
 
 TEST(OptimizerKernels, TreeSumSplitsAtThePowerOfTwo) {

@@ -19,9 +19,12 @@
 #include "module_tensors.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
+#include "optimizer_kernels.h"
 #include "parameter_store.h"
+#include "rule_parameters.h"
 #include "seeding.h"
 #include "tree_vector.h"
+#include "weight_average.h"
 
 namespace muster {
 namespace {
@@ -40,15 +43,6 @@ std::vector<MicroStep> plan_micro_steps(LogicalRange run, std::int64_t accumulat
     for (std::int64_t m = 0; m < accumulation_steps; ++m) steps.push_back({l, m});
   }
   return steps;
-}
-
-std::vector<bool> decay_table(const EngineOptions& options,
-                              const std::vector<internal::NamedTensor>& parameters) {
-  std::vector<bool> decays;
-  for (const auto& [name, tensor] : parameters) {
-    decays.push_back(options.decays ? options.decays(name, tensor) : tensor.dim() >= 2);
-  }
-  return decays;
 }
 
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
@@ -85,7 +79,8 @@ class Engine::Impl {
         shard_(options_.zero_stage == 0 ? internal::make_shard_layout(layout_, 0, 1)
                                         : internal::make_shard_layout(layout_, communicator.rank(),
                                                                       communicator.world_size())),
-        optimizer_(options_.optimizer, layout_, shard_, decay_table(options_, trainable_)),
+        optimizer_(options_.optimizer,
+                   internal::make_rule_parameters(options_, trainable_, layout_), shard_),
         parameters_(options_.zero_stage == 3 ? make_store<internal::SharedParameters>()
                                              : make_store<internal::ReplicatedParameters>()),
         gradients_(
@@ -95,6 +90,7 @@ class Engine::Impl {
         norm_(layout_, shard_),
         totals_(options_.logical_ranks, run_, 2) {
     loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
+    if (options_.ema_decay > 0) average_.emplace(shard_, options_.ema_decay, options_.ema_warmup);
     // Rank 0's values are everyone's, whatever build_model() did.
     for (const auto& [name, tensor] : frozen_) communicator_.broadcast(tensor.detach(), 0).wait();
     buffers_.begin_step();
@@ -191,13 +187,18 @@ class Engine::Impl {
     }
     for (const auto& [name, tensor] : frozen_) add_whole("model." + name, tensor);
     for (const auto& [name, tensor] : buffers_.named()) add_whole("model." + name, tensor);
-    for (const auto& [name, shard] : optimizer_.state()) {
+    const auto add_shard = [&](const std::string& prefix, const at::Tensor& shard) {
       for (std::size_t i = 0; i < trainable_.size(); ++i) {
         const auto [begin, flat] = internal::held_of_shard(layout_, shard_, i, shard);
-        state.push_back({"optimizer." + name + "." + trainable_[i].name,
-                         trainable_[i].tensor.sizes().vec(), begin, flat, shard_.parts == 1});
+        state.push_back({prefix + trainable_[i].name, trainable_[i].tensor.sizes().vec(), begin,
+                         flat, shard_.parts == 1});
       }
-    }
+    };
+    for (const auto& [name, shard] : optimizer_.state())
+      add_shard("optimizer." + name + ".", shard);
+    for (const auto& [name, parameter, tensor] : optimizer_.whole_state())
+      add_whole("optimizer." + name + "." + trainable_[parameter].name, tensor);
+    if (average_) add_shard("ema.", average_->values());
     return state;
   }
 
@@ -213,6 +214,21 @@ class Engine::Impl {
       tensor = {tensor.name, tensor.shape, 0, flat, true};
     }
     return whole;
+  }
+
+  void swap_average() {
+    if (!average_) {
+      throw ConfigError(
+          "average of weights: expected an engine that keeps one, found none; set "
+          "EngineOptions::ema_decay (--ema)");
+    }
+    if (updates() == 0) return;
+    parameters_->begin_update();
+    for (const std::size_t b : gradients_.order()) {
+      average_->swap(b, parameters_->piece(b));
+      parameters_->publish(b);
+    }
+    parameters_->finish_update();
   }
 
   LogicalRange run() const { return run_; }
@@ -232,6 +248,8 @@ class Engine::Impl {
     return std::make_unique<Store>(trainable_, layout_, shard_, communicator_);
   }
 
+  /// Skipped steps made none.
+  std::int64_t updates() const { return step_ - loss_scale_.skipped_steps; }
   bool in_last_micro_step() const { return next_micro_step_ == micro_steps_.size(); }
 
   void open_leaf(int logical_rank) {
@@ -282,34 +300,60 @@ class Engine::Impl {
   /// no update is made.
   double update(double weight, double learning_rate) {
     const double divisor = weight * loss_scale_.scale;
-    if (options_.clip_norm == 0 && !scales_loss()) return update_as_reduced(divisor, learning_rate);
+    internal::UpdateNumbers numbers{learning_rate, 1.0 / divisor, 0, updates() + 1};
+    if (options_.clip_norm == 0 && !scales_loss() && !optimizer_.needs_preparation())
+      return update_as_reduced(divisor, numbers);
     for (const std::size_t b : gradients_.order()) norm_.add_piece(b, gradients_.reduced(b));
     const double norm = norm_.reduce(communicator_) / divisor;
     if (!std::isfinite(norm)) return norm;
-    const bool clip = options_.clip_norm > 0 && norm > options_.clip_norm;
-    const double factor = clip ? options_.clip_norm / norm : 1.0;
     parameters_->begin_update();
-    for (const std::size_t b : gradients_.order())
-      update_bucket(b, factor / divisor, learning_rate);
+    clip(norm, divisor, numbers);
+    optimizer_.prepare(communicator_, numbers, [this](std::size_t b) { return memory(b); });
+    for (const std::size_t b : gradients_.order()) update_bucket(b, numbers);
     parameters_->finish_update();
     return norm;
   }
 
   /// The same without a look at the norm first.
-  double update_as_reduced(double divisor, double learning_rate) {
+  double update_as_reduced(double divisor, internal::UpdateNumbers numbers) {
     parameters_->begin_update();
     for (const std::size_t b : gradients_.order()) {
       norm_.add_piece(b, gradients_.reduced(b));
-      update_bucket(b, 1.0 / divisor, learning_rate);
+      if (options_.clip_value > 0) clip_values(b, divisor, numbers);
+      update_bucket(b, numbers);
     }
     const double norm = norm_.reduce(communicator_) / divisor;
     parameters_->finish_update();
     return norm;
   }
 
-  void update_bucket(std::size_t bucket, double gradient_scale, double learning_rate) {
-    optimizer_.update(bucket, parameters_->piece(bucket), gradients_.reduced(bucket),
-                      gradient_scale, learning_rate, step_ + 1 - loss_scale_.skipped_steps);
+  void clip(double norm, double divisor, internal::UpdateNumbers& numbers) {
+    numbers.gradient_norm = norm;
+    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+      const double factor = options_.clip_norm / norm;
+      numbers.gradient_scale = factor / divisor;
+      numbers.gradient_norm = options_.clip_norm;
+    }
+    if (options_.clip_value == 0) return;
+    for (const std::size_t b : gradients_.order()) clip_values(b, divisor, numbers);
+  }
+
+  /// In place: what is left is the mean gradient.
+  void clip_values(std::size_t bucket, double divisor, internal::UpdateNumbers& numbers) {
+    internal::scale_and_clamp(gradients_.reduced(bucket), shard_.pieces[bucket].flat.numel(),
+                              static_cast<float>(1.0 / divisor),
+                              static_cast<float>(options_.clip_value));
+    numbers.gradient_scale = 1.0;
+  }
+
+  internal::PieceMemory memory(std::size_t bucket) {
+    return {parameters_->piece(bucket), gradients_.reduced(bucket)};
+  }
+
+  void update_bucket(std::size_t bucket, const internal::UpdateNumbers& numbers) {
+    const internal::PieceMemory piece = memory(bucket);
+    optimizer_.update(bucket, piece, numbers);
+    if (average_) average_->add(bucket, piece.parameters, numbers.step);
     parameters_->publish(bucket);
   }
 
@@ -324,6 +368,7 @@ class Engine::Impl {
   internal::FlatLayout layout_;
   internal::ShardLayout shard_;
   internal::FlatOptimizer optimizer_;
+  std::optional<internal::WeightAverage> average_;
   std::unique_ptr<internal::ParameterStore> parameters_;
   internal::GradientBuffers gradients_;
   internal::GradientSinks sinks_;
@@ -361,6 +406,7 @@ void Engine::resume(std::int64_t step, const LossScale& loss_scale) {
 }
 std::vector<StateTensor> Engine::state() { return impl_->state(); }
 std::vector<StateTensor> Engine::whole_state() { return impl_->whole_state(); }
+void Engine::swap_average() { impl_->swap_average(); }
 Communicator& Engine::communicator() { return impl_->communicator(); }
 const EngineOptions& Engine::options() const { return impl_->options(); }
 

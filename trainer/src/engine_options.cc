@@ -20,6 +20,14 @@ std::vector<std::string> OptimizerOptions::validate() const {
   require(problems, epsilon > 0, "epsilon: expected more than 0" + found(epsilon));
   require(problems, momentum >= 0 && momentum < 1,
           "momentum: expected 0 <= momentum < 1" + found(momentum));
+  require(problems, dampening >= 0 && dampening < 1,
+          "dampening: expected 0 <= dampening < 1" + found(dampening));
+  require(problems, !nesterov || kind != OptimizerKind::kSgd || dampening == 0,
+          "nesterov: expected a dampening of 0" + found(dampening));
+  require(problems, beta2_decay <= 0, "beta2 decay: expected 0 or less" + found(beta2_decay));
+  require(problems, epsilon2 > 0, "epsilon2: expected more than 0" + found(epsilon2));
+  require(problems, update_threshold > 0,
+          "update threshold: expected more than 0" + found(update_threshold));
   require(problems, !nesterov || kind != OptimizerKind::kSgd || momentum > 0,
           "nesterov: expected a momentum above 0, found 0");
   return problems;
@@ -39,6 +47,11 @@ std::vector<std::string> EngineOptions::validate() const {
   require(problems, clip_norm >= 0, "clip norm: expected 0 (off) or more" + found(clip_norm));
   require(problems, zero_stage >= 0 && zero_stage <= 3,
           "ZeRO stage: expected 0 to 3" + found(zero_stage));
+  require(problems, clip_value >= 0, "clip value: expected 0 (off) or more" + found(clip_value));
+  require(problems, clip_value == 0 || clip_norm == 0,
+          "clip value: expected 0 beside a clip norm" + found(clip_value));
+  require(problems, ema_decay >= 0 && ema_decay < 1,
+          "ema decay: expected 0 (off) or more, under 1" + found(ema_decay));
   require(problems, bucket_mib >= 1 && bucket_mib <= 65536,
           "bucket size: expected 1 to 65536 MiB" + found(static_cast<double>(bucket_mib)));
   return problems;

@@ -1,43 +1,53 @@
-// Update rules over this rank's pieces of the flat space: state is flat, per-parameter settings
-// are a table of segments.
+// An update rule over this rank's pieces of the flat space, its state, and the average of weights.
 #ifndef MUSTER_TRAINER_SRC_FLAT_OPTIMIZER_H_
 #define MUSTER_TRAINER_SRC_FLAT_OPTIMIZER_H_
 
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "flat_layout.h"
+#include "muster/collectives/communicator.h"
 #include "muster/trainer/engine_options.h"
+#include "update_rule.h"
 
 namespace muster::internal {
 
+/// This rank's piece of a bucket.
+struct PieceMemory {
+  float* parameters = nullptr;
+  const float* gradient = nullptr;
+};
+
 class FlatOptimizer {
  public:
-  /// `decays[i]` says whether weight decay acts on parameter i.
-  FlatOptimizer(const OptimizerOptions& options, const FlatLayout& layout, const ShardLayout& shard,
-                const std::vector<bool>& decays);
+  /// `shard` must outlive this.
+  FlatOptimizer(const OptimizerOptions& options, std::vector<RuleParameter> parameters,
+                const ShardLayout& shard);
 
-  /// Update number `step`, counting from 1, of this rank's piece of bucket `bucket`, at
-  /// `parameters`. `gradient_scale` turns the summed gradient into the clipped mean.
-  void update(std::size_t bucket, float* parameters, const float* gradient, double gradient_scale,
-              double learning_rate, std::int64_t step);
+  /// Whether prepare() must come before a step's updates.
+  bool needs_preparation() const { return rule_->rounds() > 0; }
+  /// Collective, unless every rank owns all. What the rule must know of whole parameters; blocks.
+  void prepare(Communicator& communicator, const UpdateNumbers& numbers,
+               const std::function<PieceMemory(std::size_t bucket)>& piece);
+  /// This rank's piece of bucket `bucket`.
+  void update(std::size_t bucket, const PieceMemory& memory, const UpdateNumbers& numbers);
 
   /// State by name ("exp_avg", "exp_avg_sq", "momentum"), laid out as the shard is.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
+  /// State that every rank holds whole.
+  std::vector<WholeState> whole_state() const { return rule_->whole_state(); }
 
  private:
-  struct Segment {
-    FlatRange in_piece;
-    bool decays = false;
-  };
+  FlatSlice slice(std::size_t bucket, const PieceMemory& memory);
 
-  OptimizerOptions options_;
   const ShardLayout& shard_;
-  std::vector<std::vector<Segment>> segments_;  // [bucket], tile its piece
+  std::unique_ptr<UpdateRule> rule_;
   std::vector<std::pair<std::string, at::Tensor>> state_;
 };
 

@@ -171,12 +171,12 @@ Work GradientBuffers::issue(std::size_t bucket) {
   return communicator_.canonical_reduce_scatter(output, std::move(partials), tree_);
 }
 
-const float* GradientBuffers::reduced(std::size_t bucket) {
+float* GradientBuffers::reduced(std::size_t bucket) {
   MUSTER_CHECK(works_[bucket].has_value());
   works_[bucket]->wait();
   const Piece& piece = shard_.pieces[bucket];
-  return ring_ ? pieces_.const_data_ptr<float>() + piece.offset
-               : slots_.front().const_data_ptr<float>() + piece.flat.begin;
+  return ring_ ? pieces_.mutable_data_ptr<float>() + piece.offset
+               : slots_.front().mutable_data_ptr<float>() + piece.flat.begin;
 }
 
 }  // namespace muster::internal

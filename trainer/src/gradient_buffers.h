@@ -49,8 +49,8 @@ class GradientBuffers : public GradientReceiver {
   void end_leaf();
 
   /// Blocks until bucket `bucket` has been reduced. This rank's piece of the sum over all logical
-  /// ranks; valid until the next begin_leaf().
-  const float* reduced(std::size_t bucket);
+  /// ranks; valid until the next begin_leaf(). The caller may change it.
+  float* reduced(std::size_t bucket);
   /// The order in which buckets are reduced: that in which backward passes complete them.
   const std::vector<std::size_t>& order() const { return order_; }
 

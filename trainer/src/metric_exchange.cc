@@ -106,8 +106,7 @@ void join_rankings(Communicator& communicator, const std::vector<MetricSums>& le
 
 MetricSums join_metrics(Communicator& communicator, int logical_ranks, LogicalRange run,
                         const std::vector<MetricSums>& leaves) {
-  const std::string description =
-      broadcast_text(communicator, describe(leaves.front()).dump());
+  const std::string description = broadcast_text(communicator, describe(leaves.front()).dump());
   MetricSums result = empty_like(parse_json(description, "rank 0's metrics"));
   const std::size_t width = to_vector(result).size();
   TreeVector tree_vector(logical_ranks, run, width);

@@ -25,6 +25,19 @@ AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, dou
   return factors;
 }
 
+LionFactors lion_factors(double learning_rate, double beta1, double beta2, double weight_decay,
+                         double gradient_scale) {
+  LionFactors factors;
+  factors.gradient_scale = static_cast<float>(gradient_scale);
+  factors.beta1 = static_cast<float>(beta1);
+  factors.one_minus_beta1 = static_cast<float>(1.0 - beta1);
+  factors.beta2 = static_cast<float>(beta2);
+  factors.one_minus_beta2 = static_cast<float>(1.0 - beta2);
+  factors.decay = static_cast<float>(1.0 - learning_rate * weight_decay);
+  factors.learning_rate = static_cast<float>(learning_rate);
+  return factors;
+}
+
 // The update of Loshchilov and Hutter 2019, algorithm 2, with the bias corrections folded into two
 // factors; one division and one root an element, which is what bounds it.
 MUSTER_TARGET_CLONES
@@ -40,6 +53,36 @@ void adamw_update(float* __restrict parameter, const float* __restrict gradient,
     exp_avg_sq[i] = v;
     const float denominator = std::sqrt(v) * f.second_moment_scale + f.epsilon;
     parameter[i] = parameter[i] * f.decay - f.step_size * m / denominator;
+  }
+}
+
+MUSTER_TARGET_CLONES
+void adam_update(float* __restrict parameter, const float* __restrict gradient,
+                 float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t numel,
+                 const AdamWFactors& factors, float weight_decay) {
+  const AdamWFactors f = factors;
+  for (std::int64_t i = 0; i < numel; ++i) {
+    const float g = gradient[i] * f.gradient_scale + weight_decay * parameter[i];
+    const float m = f.beta1 * exp_avg[i] + f.one_minus_beta1 * g;
+    const float v = f.beta2 * exp_avg_sq[i] + f.one_minus_beta2 * (g * g);
+    exp_avg[i] = m;
+    exp_avg_sq[i] = v;
+    const float denominator = std::sqrt(v) * f.second_moment_scale + f.epsilon;
+    parameter[i] -= f.step_size * m / denominator;
+  }
+}
+
+MUSTER_TARGET_CLONES
+void lion_update(float* __restrict parameter, const float* __restrict gradient,
+                 float* __restrict momentum, std::int64_t numel, const LionFactors& factors) {
+  const LionFactors f = factors;
+  for (std::int64_t i = 0; i < numel; ++i) {
+    const float g = gradient[i] * f.gradient_scale;
+    const float m = momentum[i];
+    const float direction = f.beta1 * m + f.one_minus_beta1 * g;
+    const float sign = static_cast<float>(direction > 0) - static_cast<float>(direction < 0);
+    momentum[i] = f.beta2 * m + f.one_minus_beta2 * g;
+    parameter[i] = parameter[i] * f.decay - f.learning_rate * sign;
   }
 }
 
@@ -60,7 +103,7 @@ static void sgd_momentum(float* __restrict parameter, const float* __restrict gr
   const SgdFactors f = factors;
   for (std::int64_t i = 0; i < numel; ++i) {
     const float g = gradient[i] * f.gradient_scale + f.weight_decay * parameter[i];
-    const float b = f.momentum * momentum_buffer[i] + g;
+    const float b = f.momentum * momentum_buffer[i] + f.gradient_weight * g;
     momentum_buffer[i] = b;
     const float direction = f.nesterov ? g + f.momentum * b : b;
     parameter[i] -= f.learning_rate * direction;
@@ -76,8 +119,45 @@ void sgd_update(float* parameter, const float* gradient, float* momentum_buffer,
   }
 }
 
+// A value that is not a number stays one.
+MUSTER_TARGET_CLONES
+void scale_and_clamp(float* values, std::int64_t numel, float scale, float limit) {
+  for (std::int64_t i = 0; i < numel; ++i) {
+    const float value = values[i] * scale;
+    const float low = value < -limit ? -limit : value;
+    values[i] = low > limit ? limit : low;
+  }
+}
+
+MUSTER_TARGET_CLONES
+void move_average(float* __restrict average, const float* __restrict values, std::int64_t numel,
+                  float weight) {
+  for (std::int64_t i = 0; i < numel; ++i) average[i] += weight * (values[i] - average[i]);
+}
+
 // Sixteen lanes, each a running sum over every sixteenth element, then a fixed tree over the lanes:
 // wide enough for any vector unit, and one order for all of them.
+MUSTER_TARGET_CLONES
+double square_sum(const float* values, std::int64_t numel) {
+  constexpr int kLanes = 16;
+  double lanes[kLanes] = {};
+  const std::int64_t whole = numel / kLanes * kLanes;
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const auto value = static_cast<double>(values[i + lane]);
+      lanes[lane] += value * value;
+    }
+  }
+  for (std::int64_t i = whole; i < numel; ++i) {
+    const auto value = static_cast<double>(values[i]);
+    lanes[i - whole] += value * value;
+  }
+  for (int width = kLanes / 2; width >= 1; width /= 2) {
+    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  }
+  return lanes[0];
+}
+
 MUSTER_TARGET_CLONES
 void block_square_sums(const float* __restrict values, std::int64_t numel,
                        double* __restrict sums) {

@@ -27,10 +27,16 @@ AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, dou
 void adamw_update(float* parameter, const float* gradient, float* exp_avg, float* exp_avg_sq,
                   std::int64_t numel, const AdamWFactors& factors);
 
+/// As adamw_update(), but `weight_decay` is added to the gradient, as torch::optim::Adam does;
+/// factors.decay is not used.
+void adam_update(float* parameter, const float* gradient, float* exp_avg, float* exp_avg_sq,
+                 std::int64_t numel, const AdamWFactors& factors, float weight_decay);
+
 struct SgdFactors {
   float gradient_scale = 1;
   float weight_decay = 0;  ///< Added to the gradient, as torch::optim::SGD does.
   float momentum = 0;
+  float gradient_weight = 1;  ///< 1 - dampening; 1 in the first step, as torch::optim::SGD has it.
   float learning_rate = 0;
   bool nesterov = false;
 };
@@ -38,6 +44,30 @@ struct SgdFactors {
 /// With momentum 0 `momentum_buffer` is not touched and may be null. A zero buffer is a fresh one.
 void sgd_update(float* parameter, const float* gradient, float* momentum_buffer, std::int64_t numel,
                 const SgdFactors& factors);
+
+struct LionFactors {
+  float gradient_scale = 1;
+  float beta1 = 0, one_minus_beta1 = 0;
+  float beta2 = 0, one_minus_beta2 = 0;
+  float decay = 1;  ///< 1 - learning_rate * weight_decay.
+  float learning_rate = 0;
+};
+
+LionFactors lion_factors(double learning_rate, double beta1, double beta2, double weight_decay,
+                         double gradient_scale);
+
+/// The sign of the interpolated momentum (Chen et al. 2023, algorithm 2); sign(0) is 0.
+void lion_update(float* parameter, const float* gradient, float* momentum, std::int64_t numel,
+                 const LionFactors& factors);
+
+/// values = clamp(values * scale, -limit, limit).
+void scale_and_clamp(float* values, std::int64_t numel, float scale, float limit);
+
+/// average += weight * (values - average).
+void move_average(float* average, const float* values, std::int64_t numel, float weight);
+
+/// Sum of squares in float64, in an order fixed by `numel` alone.
+double square_sum(const float* values, std::int64_t numel);
 
 /// sums[i] = sum of squares of block i, in float64, in an order fixed by the block alone. `numel`
 /// is a multiple of kBlockNumel.

@@ -22,7 +22,8 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("drop-last", &drop_last, "Leave out the short step at the end of an epoch");
   set.add("threads", &threads, "Threads a rank computes with");
   set.group("Optimizer");
-  set.add_choice("optimizer", &optimizer, {"sgd", "adamw"}, "Update rule");
+  set.add_choice("optimizer", &optimizer, {"sgd", "adam", "adamw", "lion", "lamb", "adafactor"},
+                 "Update rule");
   set.add("learning-rate", &learning_rate, "Base learning rate");
   set.add("schedule", &schedule,
           "Learning rate over the steps: constant, linear, cosine, polynomial, step, exponential, "
@@ -36,19 +37,28 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("pct-start", &pct_start, "One-cycle: part of the steps in which the rate rises");
   set.add("div-factor", &div_factor, "One-cycle: base rate over first rate");
   set.add("final-div-factor", &final_div_factor, "One-cycle: first rate over last rate");
-  set.add("weight-decay", &weight_decay,
-          "Decoupled for adamw, added to the gradient for sgd; not on biases and norms");
-  set.add("beta1", &beta1, "AdamW");
-  set.add("beta2", &beta2, "AdamW");
-  set.add("epsilon", &epsilon, "AdamW");
+  set.add(
+      "weight-decay", &weight_decay,
+      "Added to the gradient for sgd and adam, decoupled for the others; not on biases and norms");
+  set.add("beta1", &beta1, "All but sgd and adafactor");
+  set.add("beta2", &beta2, "All but sgd and adafactor; lion's authors take 0.99");
+  set.add("epsilon", &epsilon, "Adam, AdamW, LAMB");
   set.add("momentum", &momentum, "SGD");
+  set.add("dampening", &dampening, "SGD");
   set.add("nesterov", &nesterov, "SGD with Nesterov's momentum");
+  set.add(
+      "parameter-groups", &parameter_groups,
+      "Settings by name: \"emb.*:learning-rate-factor=0.1,weight-decay=0; *.bias:...\"; the first "
+      "pattern that matches counts");
   set.add_choice("precision", &precision, {"fp32", "bf16-mixed", "fp16-mixed"},
                  "What the model computes in; parameters and sums of gradients stay float32");
   set.add("loss-scale", &loss_scale, "fp16-mixed: factor on the loss to begin with");
   set.add("loss-scale-interval", &loss_scale_interval,
           "fp16-mixed: steps without an overflow after which the factor is doubled");
   set.add("clip-norm", &clip_norm, "Largest global gradient norm; 0: no clipping");
+  set.add("clip-value", &clip_value, "Largest element of the gradient; 0: no clipping");
+  set.add("ema", &ema, "Decay of an average of weights, which evaluation uses; 0: none");
+  set.add("ema-warmup", &ema_warmup, "Let the decay rise from small values in the first steps");
   set.group("Checkpoints");
   set.add("checkpoint-dir", &checkpoint_dir,
           "Where checkpoints and metrics.jsonl go, and where a resume begins; empty: none");
@@ -127,28 +137,52 @@ std::vector<std::string> TrainerOptions::validate() const {
   require(log_every >= 1, "--log-every", "1 or more", log_every);
   require(timeout_s > 0 && timeout_s <= 1e6, "--timeout", "above 0, at most 1000000", timeout_s);
   require(prefetch >= 1 && prefetch <= 4096, "--prefetch", "1 to 4096", prefetch);
-  for (const std::string& problem : engine_options().validate()) problems.push_back(problem);
+  try {
+    for (const std::string& problem : engine_options().validate()) problems.push_back(problem);
+  } catch (const ConfigError& e) {
+    problems.push_back(e.what());
+  }
   return problems;
 }
+
+namespace {
+
+OptimizerKind kind_of(const std::string& optimizer) {
+  if (optimizer == "sgd") return OptimizerKind::kSgd;
+  if (optimizer == "adam") return OptimizerKind::kAdam;
+  if (optimizer == "adamw") return OptimizerKind::kAdamW;
+  if (optimizer == "lion") return OptimizerKind::kLion;
+  if (optimizer == "lamb") return OptimizerKind::kLamb;
+  if (optimizer == "adafactor") return OptimizerKind::kAdafactor;
+  throw ConfigError("--optimizer: expected sgd, adam, adamw, lion, lamb or adafactor, found '" +
+                    optimizer + "'; choose one of them");
+}
+
+}  // namespace
 
 EngineOptions TrainerOptions::engine_options() const {
   EngineOptions engine;
   engine.logical_ranks = static_cast<int>(logical_ranks);
   engine.accumulation_steps = accumulation_steps;
   engine.seed = static_cast<std::uint64_t>(seed);
-  engine.optimizer = {.kind = optimizer == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamW,
+  engine.optimizer = {.kind = kind_of(optimizer),
                       .weight_decay = weight_decay,
                       .beta1 = beta1,
                       .beta2 = beta2,
                       .epsilon = epsilon,
                       .momentum = momentum,
-                      .nesterov = nesterov};
+                      .dampening = dampening,
+                      .nesterov = nesterov,
+                      .groups = parse_parameter_groups(parameter_groups)};
   engine.precision = precision == "bf16-mixed"   ? Precision::kBFloat16Mixed
                      : precision == "fp16-mixed" ? Precision::kFloat16Mixed
                                                  : Precision::kFloat32;
   engine.initial_loss_scale = loss_scale;
   engine.loss_scale_growth_interval = loss_scale_interval;
   engine.clip_norm = clip_norm;
+  engine.clip_value = clip_value;
+  engine.ema_decay = ema;
+  engine.ema_warmup = ema_warmup;
   engine.zero_stage = static_cast<int>(zero_stage);
   engine.bucket_mib = bucket_mib;
   return engine;

@@ -195,6 +195,7 @@ RunOutcome TrainingRun::run() {
   communicator_.barrier().wait();  // nobody leaves before rank 0 has committed
   if (stop == internal::StopReason::kInterrupt) return RunOutcome::kInterrupted;
   if (stop == internal::StopReason::kPreempt) return RunOutcome::kPreempted;
+  if (options_.ema > 0) engine_->swap_average();
   if (world_.env().rank == 0) {
     model_->eval();
     internal::seed_default_generator(internal::stream_seed(
@@ -284,11 +285,13 @@ bool TrainingRun::evaluation_due() const {
 
 void TrainingRun::evaluate() {
   model_->eval();
+  if (options_.ema > 0) engine_->swap_average();
   const MetricSums sums = call_user_code("evaluate_batch()", [&] {
     const Autocast autocast(engine_->options().precision);
     return internal::evaluate(trainer_, *test_dataset_, communicator_,
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
+  if (options_.ema > 0) engine_->swap_average();
   model_->train();
   progress_report_.pause(internal::ProgressReport::Clock::now());
   metrics_ = internal::metrics_to_json(sums);

@@ -107,6 +107,11 @@ class Engine {
   /// Collective. The same with every tensor whole on every rank; copies where it is sharded.
   std::vector<StateTensor> whole_state();
 
+  /// Collective. Exchanges the parameters and the average of weights (EngineOptions::ema_decay); a
+  /// second call restores both, to the bit. No step may run in between. Nothing before the first
+  /// step. Throws ConfigError where no average is kept.
+  void swap_average();
+
   Communicator& communicator();
   const EngineOptions& options() const;
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "muster/trainer/parameter_groups.h"
 #include "muster/trainer/precision.h"
 
 namespace at {
@@ -16,18 +17,28 @@ class Tensor;
 namespace muster {
 
 enum class OptimizerKind {
-  kSgd,    ///< With momentum and, if asked for, Nesterov's form; as torch::optim::SGD.
-  kAdamW,  ///< Decoupled weight decay (Loshchilov and Hutter 2019); as torch::optim::AdamW.
+  kSgd,        ///< With momentum and, if asked for, Nesterov's form; as torch::optim::SGD.
+  kAdamW,      ///< Decoupled weight decay (Loshchilov and Hutter 2019); as torch::optim::AdamW.
+  kAdam,       ///< Weight decay added to the gradient (Kingma and Ba 2015); as torch::optim::Adam.
+  kLion,       ///< The sign of the momentum (Chen et al. 2023).
+  kLamb,       ///< Adam's direction, scaled by each parameter's norm (You et al. 2020).
+  kAdafactor,  ///< Second moments by rows and columns, no first (Shazeer and Stern 2018); as
+               ///< torch.optim.Adafactor. The learning rate is relative to a parameter's size.
 };
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;
-  double weight_decay = 0.0;
-  double beta1 = 0.9;     ///< AdamW.
-  double beta2 = 0.999;   ///< AdamW.
-  double epsilon = 1e-8;  ///< AdamW.
-  double momentum = 0.9;  ///< SGD.
-  bool nesterov = false;  ///< SGD.
+  double weight_decay = 0.0;      ///< Decoupled, but for kSgd and kAdam.
+  double beta1 = 0.9;             ///< Adam, AdamW, Lion, LAMB.
+  double beta2 = 0.999;           ///< The same.
+  double epsilon = 1e-8;          ///< Adam, AdamW, LAMB.
+  double momentum = 0.9;          ///< SGD.
+  double dampening = 0.0;         ///< SGD, from the second step on.
+  bool nesterov = false;          ///< SGD.
+  double beta2_decay = -0.8;      ///< Adafactor: new squares weigh step^beta2_decay.
+  double epsilon2 = 1e-3;         ///< Adafactor: the least size of a parameter.
+  double update_threshold = 1.0;  ///< Adafactor: largest root mean square of an update.
+  std::vector<ParameterGroup> groups = {};
 
   /// All problems at once; empty when there is none.
   std::vector<std::string> validate() const;
@@ -41,7 +52,10 @@ struct EngineOptions {
   Precision precision = Precision::kFloat32;
   double initial_loss_scale = 65536;               ///< Of kFloat16Mixed.
   std::int64_t loss_scale_growth_interval = 2000;  ///< Good steps before the scale is doubled.
-  double clip_norm = 0.0;  ///< Largest global gradient norm; 0 turns clipping off.
+  double clip_norm = 0.0;   ///< Largest global gradient norm; 0 turns clipping off.
+  double clip_value = 0.0;  ///< Largest element of the mean gradient; 0: off. Not with clip_norm.
+  double ema_decay = 0.0;   ///< Of an average of weights kept beside the parameters; 0: none.
+  bool ema_warmup = false;  ///< The average's decay is at most (1 + step) / (10 + step).
   /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
   /// parameters too (Rajbhandari et al. 2020). Never changes bits.
   int zero_stage = 1;

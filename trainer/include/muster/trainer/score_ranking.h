@@ -23,9 +23,9 @@ class ScoreRanking {
 
   /// One a distinct score, ascending.
   std::vector<Entry> entries() const;
-  /// The probability that a positive sample scores higher than a negative one, equal scores counting
-  /// one half (Mann and Whitney 1947); NaN where there are not both. Worked out in whole numbers up
-  /// to the last division: the order of adding never shows.
+  /// The probability that a positive sample scores higher than a negative one, equal scores
+  /// counting one half (Mann and Whitney 1947); NaN where there are not both. Worked out in whole
+  /// numbers up to the last division: the order of adding never shows.
   double auroc() const;
 
  private:

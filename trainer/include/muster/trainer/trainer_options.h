@@ -27,25 +27,30 @@ struct TrainerOptions {
   std::int64_t threads = 1;  ///< (job) of each rank.
 
   // The optimizer.
-  std::string optimizer = "adamw";                    ///< (job) sgd | adamw
-  double learning_rate = 1e-3;                        ///< (job)
-  std::string schedule = "constant";                  ///< (job) as parse_schedule() reads it
-  std::int64_t warmup_steps = 0;                      ///< (job)
-  double min_learning_rate_factor = 0.0;              ///< (job)
-  double schedule_power = 1.0;                        ///< (job)
-  std::int64_t step_size = 1000;                      ///< (job)
-  double gamma = 0.1;                                 ///< (job)
-  double pct_start = 0.3;                             ///< (job)
-  double div_factor = 25.0;                           ///< (job)
-  double final_div_factor = 1e4;                      ///< (job)
-  double weight_decay = 0.0;                          ///< (job)
+  std::string optimizer = "adamw";        ///< (job) sgd | adam | adamw | lion | lamb | adafactor
+  double learning_rate = 1e-3;            ///< (job)
+  std::string schedule = "constant";      ///< (job) as parse_schedule() reads it
+  std::int64_t warmup_steps = 0;          ///< (job)
+  double min_learning_rate_factor = 0.0;  ///< (job)
+  double schedule_power = 1.0;            ///< (job)
+  std::int64_t step_size = 1000;          ///< (job)
+  double gamma = 0.1;                     ///< (job)
+  double pct_start = 0.3;                 ///< (job)
+  double div_factor = 25.0;               ///< (job)
+  double final_div_factor = 1e4;          ///< (job)
+  double weight_decay = 0.0;              ///< (job)
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< (job)
   double momentum = 0.9;                              ///< (job)
+  double dampening = 0.0;                             ///< (job)
   bool nesterov = false;                              ///< (job)
   std::string precision = "fp32";                     ///< (job) fp32 | bf16-mixed | fp16-mixed
   double loss_scale = 65536;                          ///< (job) To begin with; fp16-mixed.
   std::int64_t loss_scale_interval = 2000;            ///< (job) fp16-mixed.
-  double clip_norm = 0.0;                             ///< (job)
+  std::string parameter_groups;  ///< (job) as parse_parameter_groups() reads it
+  double clip_norm = 0.0;        ///< (job)
+  double clip_value = 0.0;       ///< (job)
+  double ema = 0.0;              ///< (job)
+  bool ema_warmup = false;       ///< (job)
 
   // Checkpoints.
   std::string checkpoint_dir;         ///< Empty: none.
@@ -71,6 +76,7 @@ struct TrainerOptions {
   void bind(OptionSet& options);
   /// All problems at once; empty when there is none.
   std::vector<std::string> validate() const;
+  /// Throws ConfigError when `optimizer` or `parameter_groups` cannot be read.
   EngineOptions engine_options() const;
   /// Throws ConfigError when `schedule` cannot be read.
   Schedule learning_rate_schedule(std::int64_t total_steps) const;
