@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -110,9 +111,13 @@ struct Operation {
 
   int peer = -1;  ///< Of send and receive; then parts[0] or output is the memory.
 
+  /// Of device memory: what its transport said of the moment of the call. Null: host memory.
+  std::shared_ptr<void> issued;
+
   std::int64_t element_bytes() const { return signature.element_bytes; }
   std::int64_t part_bytes() const { return signature.numel * signature.element_bytes; }
   Flow flow() const { return flow_of(signature.kind); }
+  bool is_on_device() const { return issued != nullptr; }
   /// Parts of the rank that has most.
   int most_parts(int world_size) const;
 };

@@ -25,18 +25,21 @@ std::string joined(const std::string& name, const char* what, int number) {
 QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
                                        std::unique_ptr<Transport> transport,
                                        const std::string& name, std::chrono::milliseconds timeout,
-                                       FlightLane flight, CommunicatorOrigin origin)
+                                       FlightLane flight, CommunicatorOrigin origin,
+                                       at::Device device)
     : Communicator(rank, world_size, std::move(origin)),
       base_name_(name),
       name_(previous_ranks().empty() ? name : joined(name, "generation", generation())),
       timeout_(timeout),
       flight_(flight),
+      device_(device),
       orders_(world_size),
       queue_(OperationQueue::start(std::move(transport), name_, timeout, std::move(flight))) {}
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
 
 Work QueuedCommunicator::submit(Operation operation, std::vector<at::Tensor> tensors) {
+  operation.issued = queue_->transport().mark_issue();
   return Work(queue_->submit(std::move(operation), std::move(tensors)));
 }
 
@@ -120,7 +123,8 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
   wish.mutable_data_ptr<std::int64_t>()[0] = color;
   wish.mutable_data_ptr<std::int64_t>()[1] = key;
   at::Tensor wishes = at::empty({2 * world_size()}, at::kLong);
-  all_gather(wishes, wish).wait();
+  const Caller on_host{rank(), world_size(), at::kCPU, &orders_};
+  Work(queue_->submit(describe_all_gather(on_host, wishes, wish), {wishes, wish})).wait();
   const auto* all = wishes.const_data_ptr<std::int64_t>();
   std::map<std::int64_t, std::vector<int>> by_color;
   for (std::size_t r = 0; r < ranks; ++r) {
@@ -147,7 +151,25 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
       static_cast<int>(std::find(part.begin(), part.end(), rank()) - part.begin());
   const int size = static_cast<int>(part.size());
   return std::make_unique<QueuedCommunicator>(rank_in_part, size, std::move(*transport), name,
-                                              timeout_, flight_.of_part(name, rank_in_part, size));
+                                              timeout_, flight_.of_part(name, rank_in_part, size),
+                                              CommunicatorOrigin{}, device_);
+}
+
+std::unique_ptr<QueuedCommunicator> QueuedCommunicator::on_device(at::Device device,
+                                                                  std::chrono::milliseconds timeout,
+                                                                  const Rewiring& rewire) {
+  std::vector<int> everyone(static_cast<std::size_t>(world_size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  auto transport = std::make_shared<std::unique_ptr<Transport>>();
+  Work(queue_->submit_with(describe_meeting(OperationKind::kSplit), [&, transport](
+                                                                        Transport& whole,
+                                                                        const OperationRun& run) {
+    *transport = rewire(whole.split(run, {everyone}, 0), run);
+  })).wait();
+  const std::string name = joined(name_, device.str().c_str(), splits_++);
+  return std::make_unique<QueuedCommunicator>(rank(), world_size(), std::move(*transport), name,
+                                              timeout, flight_.of_part(name, rank(), world_size()),
+                                              CommunicatorOrigin{}, device);
 }
 
 // Parts of the world are "split 0 (color 1)", of that one "split 0 (color 1).0 (color 0)".
@@ -189,7 +211,7 @@ std::unique_ptr<QueuedCommunicator> QueuedCommunicator::next_generation(
   FlightLane flight = flight_.of_part(flight_name(base_name_, origin.generation), next.rank, size);
   return std::make_unique<QueuedCommunicator>(next.rank, size, std::move(next.transport),
                                               base_name_, timeout_, std::move(flight),
-                                              std::move(origin));
+                                              std::move(origin), device_);
 }
 
 std::string QueuedCommunicator::flight_name(const std::string& base_name, int generation) {
@@ -223,32 +245,34 @@ bool QueuedCommunicator::leave_together() noexcept {
 namespace {
 
 template <typename Allocate>
-at::Tensor allocate(const char* name, std::int64_t numel, at::ScalarType dtype,
+at::Tensor allocate(const char* name, std::int64_t numel, at::ScalarType dtype, at::Device device,
                     const Allocate& allocate_bytes) {
   if (numel < 0) {
     throw ConfigError(std::string(name) + ": expected a number of elements of at least 0, found " +
                       std::to_string(numel) + "; correct the size");
   }
-  const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(at::kCPU);
-  if (numel == 0) return at::empty({0}, options);
+  const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(device);
   const auto bytes = numel * static_cast<std::int64_t>(c10::elementSize(dtype));
-  std::shared_ptr<std::byte> memory = allocate_bytes(bytes);
-  if (memory == nullptr) return {};
+  std::shared_ptr<std::byte> memory;
+  if (bytes > 0) {
+    memory = allocate_bytes(bytes);
+    if (memory == nullptr) return {};
+  }
   std::byte* data = memory.get();
   return at::from_blob(
-      data, {numel}, [memory = std::move(memory)](void*) {}, options);
+      data, {numel}, [memory = std::move(memory)](void*) {}, options, device);
 }
 
 }  // namespace
 
 at::Tensor QueuedCommunicator::allocate_symmetric(std::int64_t numel, at::ScalarType dtype) {
-  return allocate("allocate_symmetric", numel, dtype, [&](std::int64_t bytes) {
+  return allocate("allocate_symmetric", numel, dtype, device_, [&](std::int64_t bytes) {
     return queue_->transport().allocate_symmetric(bytes);
   });
 }
 
 at::Tensor QueuedCommunicator::allocate_shared(std::int64_t numel, at::ScalarType dtype) {
-  return allocate("allocate_shared", numel, dtype,
+  return allocate("allocate_shared", numel, dtype, device_,
                   [&](std::int64_t bytes) { return queue_->transport().allocate_shared(bytes); });
 }
 

@@ -1,8 +1,9 @@
-// The communicator of CPU transports: checks the tensors, describes the operation, queues it.
+// The communicator of all transports: checks the tensors, describes the operation, queues it.
 #ifndef MUSTER_COLLECTIVES_SRC_QUEUED_COMMUNICATOR_H_
 #define MUSTER_COLLECTIVES_SRC_QUEUED_COMMUNICATOR_H_
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,10 +17,11 @@ namespace muster::internal {
 class QueuedCommunicator : public Communicator {
  public:
   /// `name` is that of messages, but for the generation of one that shrink() made; "" for the
-  /// world's. Operations are recorded in `flight`.
+  /// world's. Operations are recorded in `flight`. Tensors are on `device`.
   QueuedCommunicator(int rank, int world_size, std::unique_ptr<Transport> transport,
                      const std::string& name, std::chrono::milliseconds timeout,
-                     FlightLane flight = {}, CommunicatorOrigin origin = {});
+                     FlightLane flight = {}, CommunicatorOrigin origin = {},
+                     at::Device device = at::kCPU);
   ~QueuedCommunicator() override;
 
   using Communicator::all_reduce;
@@ -62,12 +64,23 @@ class QueuedCommunicator : public Communicator {
                                                   std::chrono::milliseconds deadline,
                                                   Regrouping how);
 
+  /// Makes a transport out of one of the same ranks for host memory, which is its own. Collective;
+  /// the run is that of the communicator's making.
+  using Rewiring = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport> host,
+                                                            const OperationRun&)>;
+
+  /// Collective. Blocks. The same ranks once more, for tensors on `device`: lives on its own, as
+  /// parts that split() makes do.
+  std::unique_ptr<QueuedCommunicator> on_device(at::Device device,
+                                                std::chrono::milliseconds timeout,
+                                                const Rewiring& rewire);
+
   /// Collective. The last operation. Blocks; false when not every rank came: some failed, or went
   /// on.
   bool leave_together() noexcept;
 
  private:
-  Caller caller() { return {rank(), world_size(), at::kCPU, &orders_}; }
+  Caller caller() { return {rank(), world_size(), device_.type(), &orders_}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
   std::string part_name(int color);
   std::unique_ptr<Communicator> regroup(std::chrono::milliseconds deadline, Regrouping how);
@@ -82,6 +95,7 @@ class QueuedCommunicator : public Communicator {
   const std::string name_;
   const std::chrono::milliseconds timeout_;
   const FlightLane flight_;
+  const at::Device device_;
   SumOrders orders_;
   int splits_ = 0;
   std::shared_ptr<OperationQueue> queue_;

@@ -68,7 +68,7 @@ void Rendezvous::begin(const OperationRun& run) {
 // For the messages of other ranks and of the launcher.
 void Rendezvous::record(const OperationRun& run) {
   RankSlot& own = slot(rank_);
-  std::strncpy(own.operation, operation_name(run.operation().signature.kind),
+  std::strncpy(own.operation, operation_name(run.whole().signature.kind),
                sizeof(own.operation) - 1);
   own.sequence.store(run.sequence(), std::memory_order_relaxed);
 }
@@ -170,6 +170,15 @@ void Rendezvous::check_nobody_lost(const OperationRun& run) {
     if (!lost || has_arrived(r)) continue;
     check_same_calls(run);
     throw_lost(run, r);
+  }
+}
+
+// One that left had ended all its operations, so that nobody needs it.
+void Rendezvous::check_nobody_fell(const OperationRun& run) {
+  for (int r = 0; r < world_size_; ++r) {
+    if (r == rank_) continue;
+    const Loss loss = loss_of(r, true);
+    if (loss != Loss::kNone && loss != Loss::kLeft) throw_lost(run, r);
   }
 }
 

@@ -53,6 +53,9 @@ class Rendezvous {
   /// the rank when one died, left or gave up; Timeout naming those that are absent.
   void meet(const OperationRun& run);
 
+  /// Throws PeerLost when a rank died or gave up, whether or not it has arrived here.
+  void check_nobody_fell(const OperationRun& run);
+
   /// Tells the others not to wait for this rank.
   void give_up() noexcept;
   /// The same at the end, when nothing has failed.

@@ -86,6 +86,12 @@ void ShmTransport::run(const OperationRun& run) {
   run_staged(run, largest_part);
 }
 
+void ShmTransport::greet(const OperationRun& run) {
+  announce(run.operation());
+  rendezvous_.begin(run);
+  if (run.operation().largest_part < 0) check_counts(run);
+}
+
 void ShmTransport::announce(const Operation& op) {
   Announcement& own = rendezvous_.new_announcement();
   own.signature = op.signature;

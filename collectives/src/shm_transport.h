@@ -26,6 +26,8 @@ class ShmTransport : public Transport {
   ~ShmTransport() override { rendezvous_.leave(); }
 
   void run(const OperationRun& run) override;
+  void greet(const OperationRun& run) override;
+  void check_peers(const OperationRun& run) override { rendezvous_.check_nobody_fell(run); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override { rendezvous_.give_up(); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;

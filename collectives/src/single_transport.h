@@ -9,6 +9,7 @@ namespace muster::internal {
 class SingleTransport : public Transport {
  public:
   void run(const OperationRun& run) override;
+  void greet(const OperationRun& run) override;
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;

@@ -28,11 +28,11 @@ void Interruption::raise(const std::string& what) const {
 }
 
 std::string OperationRun::call() const {
-  std::string text = operation_.signature.description();
-  if (operation_.signature.kind == OperationKind::kSend) {
-    text += " to rank " + std::to_string(operation_.peer);
-  } else if (operation_.signature.kind == OperationKind::kReceive) {
-    text += " from rank " + std::to_string(operation_.peer);
+  std::string text = whole_->signature.description();
+  if (whole_->signature.kind == OperationKind::kSend) {
+    text += " to rank " + std::to_string(whole_->peer);
+  } else if (whole_->signature.kind == OperationKind::kReceive) {
+    text += " from rank " + std::to_string(whole_->peer);
   }
   return text;
 }
@@ -45,6 +45,8 @@ std::string OperationRun::description() const {
 void OperationRun::check_wanted() const {
   if (interruption_.is_set()) interruption_.raise(description());
 }
+
+void Transport::check_peers(const OperationRun&) {}
 
 NextGeneration Transport::regroup(const OperationRun& run, Regrouping) {
   throw ConfigError(run.description() +

@@ -42,7 +42,8 @@ class OperationRun {
   OperationRun(const Operation& operation, std::uint64_t sequence, const std::string& communicator,
                std::chrono::milliseconds timeout, const Interruption& interruption,
                const std::atomic<int>& waiters)
-      : operation_(operation),
+      : operation_(&operation),
+        whole_(&operation),
         sequence_(sequence),
         communicator_(communicator),
         timeout_(timeout),
@@ -50,7 +51,17 @@ class OperationRun {
         interruption_(interruption),
         waiters_(waiters) {}
 
-  const Operation& operation() const { return operation_; }
+  /// A part of this operation's way: `step`, which outlives the result, is carried out, and
+  /// messages speak of the whole.
+  OperationRun step(const Operation& step) const {
+    OperationRun part(*this);
+    part.operation_ = &step;
+    return part;
+  }
+
+  const Operation& operation() const { return *operation_; }
+  /// What the caller asked for.
+  const Operation& whole() const { return *whole_; }
   std::uint64_t sequence() const { return sequence_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   std::chrono::steady_clock::time_point started() const { return started_; }
@@ -66,7 +77,8 @@ class OperationRun {
   bool awaited() const { return waiters_.load(std::memory_order_relaxed) > 0; }
 
  private:
-  const Operation& operation_;
+  const Operation* operation_;
+  const Operation* whole_;
   std::uint64_t sequence_;
   const std::string& communicator_;
   std::chrono::milliseconds timeout_;
@@ -115,6 +127,18 @@ class Transport {
   /// Blocks until the operation, which is no transfer, has ended. Throws PeerLost, Timeout,
   /// Mismatch; the transport is then of no more use.
   virtual void run(const OperationRun& run) = 0;
+
+  /// Collective. All ranks come together and compare their operations, as run() begins; no data
+  /// move. Throws as run() does.
+  virtual void greet(const OperationRun& run) = 0;
+
+  /// To be called now and then by a rank that waits for something else than its peers, in an
+  /// operation in which it needs all of them: throws PeerLost when one is known to be lost.
+  virtual void check_peers(const OperationRun& run);
+
+  /// What an operation on device memory that is issued now has to wait for; null where the memory
+  /// is the host's. From the thread that issues.
+  virtual std::shared_ptr<void> mark_issue() { return nullptr; }
 
   /// Begins a send or receive. `run` outlives the result. At most one of each kind and peer is
   /// under way at a time, and no other operation meanwhile.

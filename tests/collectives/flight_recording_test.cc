@@ -168,6 +168,7 @@ class FailingTransport : public Transport {
                                    int) override {
     return nullptr;
   }
+  void greet(const OperationRun&) override {}
   void give_up() noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);

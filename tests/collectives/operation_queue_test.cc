@@ -49,6 +49,7 @@ class NotingTransport : public Transport {
     notes_->awaited.push_back(run.awaited());
     if (numel == kFails) throw PeerLost("noted");
   }
+  void greet(const OperationRun&) override {}
   void give_up() noexcept override { notes_->gave_up = true; }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);

@@ -12,9 +12,10 @@
 #include <string>
 #include <utility>
 
+#include "cuda/combine.h"
 #include "cuda/nccl_connection.h"
-#include "cuda/tree_sum.h"
 #include "describe_operation.h"
+#include "device/combine_program.h"
 #include "muster/base/error.h"
 #include "tensor_checks.h"
 
@@ -263,9 +264,9 @@ void NcclCommunicator::move(const Operation& op, const std::string& what) {
 // all_reduce every owner's slice then goes back to all: the same bytes as a ring. Returns the
 // memory that must live until the end.
 at::Tensor NcclCommunicator::sum_in_tree_order(const Operation& op, const std::string& what) {
-  if (op.plan.sources > kMaxTreeSources) {
+  if (op.plan.sources > kMaxDeviceSources) {
     reject(op.signature.kind,
-           "at most " + std::to_string(kMaxTreeSources) + " subtrees over all ranks",
+           "at most " + std::to_string(kMaxDeviceSources) + " subtrees over all ranks",
            std::to_string(op.plan.sources),
            "choose logical ranks that are a multiple of the world size");
   }
@@ -297,8 +298,13 @@ at::Tensor NcclCommunicator::sum_in_tree_order(const Operation& op, const std::s
     }
   }
   complete(ncclGroupEnd(), what);
-  tree_sum(received.data_ptr(), op.plan.sources, mine.numel(), mine.numel(), op.plan.additions,
-           op.plan.dtype, op.output + mine.begin * op.element_bytes(), stream_);
+  std::vector<const std::byte*> rows;
+  for (int s = 0; s < op.plan.sources; ++s) {
+    rows.push_back(static_cast<const std::byte*>(received.const_data_ptr()) +
+                   s * static_cast<std::int64_t>(bytes_of(rank())));
+  }
+  std::byte* const result = op.output + mine.begin * op.element_bytes();
+  combine_on_device(op.plan, rows, {&result, 1}, mine.numel(), stream_);
   if (!to_slot) give_back(op, what);
   return received;
 }

@@ -21,14 +21,13 @@ class MpiTransport : public Transport {
   ~MpiTransport() override = default;
 
   void run(const OperationRun& run) override;
+  /// The exchange of signatures alone.
+  void greet(const OperationRun& run) override;
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up() noexcept override;
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
-
-  /// The exchange of signatures alone. Throws as run() does.
-  void greet(const OperationRun& run);
 
  private:
   /// How an operation begins between two ranks.

@@ -32,6 +32,7 @@ class NodesTransport : public Transport {
   ~NodesTransport() override;
 
   void run(const OperationRun& run) override;
+  void greet(const OperationRun& run) override { flat_.greet(run); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override {
     return flat_.start_transfer(run);
   }
