@@ -48,6 +48,7 @@ std::unique_ptr<Transfer> DeviceTransport::start_transfer(const OperationRun& ru
 // The others are told first: they may wait for this rank.
 void DeviceTransport::give_up() noexcept {
   host_->give_up();
+  abandon_device();
   drain();
 }
 

@@ -25,8 +25,8 @@ class DeviceTransport : public Transport {
   void greet(const OperationRun& run) final { host_->greet(run); }
   void check_peers(const OperationRun& run) final { host_->check_peers(run); }
   DeviceMark mark_issue() final { return device_->mark_caller(); }
-  std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
-  void give_up() noexcept override;
+  std::unique_ptr<Transfer> start_transfer(const OperationRun& run) final;
+  void give_up() noexcept final;
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) final;
@@ -45,6 +45,9 @@ class DeviceTransport : public Transport {
 
   /// Throws ConfigError when Device::reduce() cannot take the operation's sources or results.
   void check_sources(const Operation& op) const;
+
+  /// After an error: ends what on the device waits for other ranks.
+  virtual void abandon_device() noexcept {}
 
   /// Blocks until the device has come to `mark`. Throws PeerLost, Timeout and what check_device()
   /// throws.
