@@ -35,6 +35,7 @@ class CharGpt : public muster::Trainer {
   std::shared_ptr<torch::nn::Module> build_model() override {
     corpus_ = muster::read_text_corpus(data_);
     gpt_.vocabulary = corpus_->vocabulary.size();
+    gpt_.activation_checkpointing = options.activation_checkpointing;
     model_ = Gpt(gpt_);
     return model_.ptr();
   }

@@ -4,6 +4,10 @@
 
 #include <torch/torch.h>
 
+#include <memory>
+
+#include "muster/trainer/activation_checkpoint.h"
+
 struct GptOptions {
   int64_t vocabulary = 256;
   int64_t context = 64;  // tokens
@@ -11,6 +15,7 @@ struct GptOptions {
   int64_t layers = 4;
   int64_t heads = 4;
   double dropout = 0.1;
+  bool activation_checkpointing = false;  // of every block
 };
 
 struct GptBlockImpl : torch::nn::Module {
@@ -64,7 +69,8 @@ struct GptImpl : torch::nn::Module {
       : tokens(options.vocabulary, options.width),
         positions(options.context, options.width),
         dropout(options.dropout),
-        norm(torch::nn::LayerNormOptions({options.width})) {
+        norm(torch::nn::LayerNormOptions({options.width})),
+        activation_checkpointing(options.activation_checkpointing) {
     register_module("tokens", tokens);
     register_module("positions", positions);
     register_module("dropout", dropout);
@@ -79,14 +85,19 @@ struct GptImpl : torch::nn::Module {
   /// int64 [n, t] -> logits [n, t, vocabulary]; the embedding is the output layer too.
   torch::Tensor forward(const torch::Tensor& ids) {
     torch::Tensor x = tokens(ids) + positions->weight.narrow(0, 0, ids.size(1));
-    x = blocks->forward(dropout(x));
+    x = dropout(x);
+    for (const auto& module : *blocks) {
+      GptBlock block(std::dynamic_pointer_cast<GptBlockImpl>(module));
+      x = activation_checkpointing ? muster::activation_checkpoint(block, x) : block->forward(x);
+    }
     return torch::linear(norm(x), tokens->weight);
   }
 
   torch::nn::Embedding tokens, positions;
   torch::nn::Dropout dropout;
-  torch::nn::Sequential blocks;
+  torch::nn::ModuleList blocks;
   torch::nn::LayerNorm norm;
+  bool activation_checkpointing;
 };
 TORCH_MODULE(Gpt);
 

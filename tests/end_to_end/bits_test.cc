@@ -78,6 +78,27 @@ INSTANTIATE_TEST_SUITE_P(Examples, Bits,
                                            Example{"char_gpt", char_gpt_options}),
                          [](const auto& example) { return std::string(example.param.program); });
 
+// Autocast's copies of parameters, which two runs of a block make twice, show nowhere.
+TEST(Precision, AutocastHasTheSameBitsEverywhereWithAndWithoutActivationCheckpointing) {
+  constexpr int kFewSteps = 10;
+  for (const char* precision : {"bf16-mixed", "fp16-mixed"}) {
+    SCOPED_TRACE(precision);
+    std::vector<std::string> options = char_gpt_options(kFewSteps);
+    options.insert(options.end(), {"--precision", precision});
+    Job alone("char_gpt", options);
+    ASSERT_EQ(alone.run(1, {}, at_stage(0)).exit_code, 0);
+    for (const int stage : {2, 3}) {
+      Job job("char_gpt", options);
+      std::vector<std::string> circumstances = at_stage(stage);
+      circumstances.push_back("--activation-checkpointing");
+      const ProgramResult result = job.run(stage + 1, {}, circumstances);
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(job.state_hash(), alone.state_hash());
+      EXPECT_EQ(job.metrics(), alone.metrics());
+    }
+  }
+}
+
 // What a rule keeps of whole parameters, the average of weights and the groups' settings.
 TEST(Optimizers, GoOnWithTheSameBitsAfterAKill) {
   std::vector<std::string> options = char_gpt_options(kSteps);

@@ -80,11 +80,14 @@ void TrainerOptions::bind(OptionSet& set) {
           "What ranks share: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too");
   set.add("bucket-mib", &bucket_mib, "MiB of gradients reduced in one collective");
   set.add("prefetch", &prefetch, "Micro-batches prepared ahead");
+  set.add("activation-checkpointing", &activation_checkpointing,
+          "Keep the inputs of the model's blocks only and run each again in the backward pass, "
+          "where the model offers it");
 }
 
 namespace {
 
-constexpr std::array<std::string_view, 16> kCircumstances = {"epochs",
+constexpr std::array<std::string_view, 17> kCircumstances = {"epochs",
                                                              "steps",
                                                              "checkpoint-dir",
                                                              "checkpoint-every",
@@ -97,6 +100,7 @@ constexpr std::array<std::string_view, 16> kCircumstances = {"epochs",
                                                              "allow-other-numerics",
                                                              "timeout",
                                                              "zero-stage",
+                                                             "activation-checkpointing",
                                                              "bucket-mib",
                                                              "prefetch",
                                                              "data"};

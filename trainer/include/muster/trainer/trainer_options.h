@@ -71,6 +71,7 @@ struct TrainerOptions {
   std::int64_t zero_stage = 1;
   std::int64_t bucket_mib = 16;
   std::int64_t prefetch = 4;
+  bool activation_checkpointing = false;  ///< For build_model() to read: activation_checkpoint().
 
   /// Binds each field to its flag.
   void bind(OptionSet& options);
