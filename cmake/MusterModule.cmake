@@ -88,7 +88,7 @@ function(muster_add_cuda_part name)
   add_library(muster::${name}_cuda ALIAS ${target})
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_link_libraries(${target} PUBLIC muster::${name}
-    PRIVATE LibTorch::torch_cuda LibTorch::c10_cuda CUDA::cudart ${arg_LIBS})
+    PRIVATE LibTorch::c10_cuda CUDA::cudart ${arg_LIBS})
   target_compile_definitions(${target} INTERFACE MUSTER_HAS_CUDA)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name}_cuda)
   set_property(GLOBAL APPEND PROPERTY MUSTER_MODULES ${name}_cuda)

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "collectives/lazy_device.h"
+#include "device/staged_transport.h"
 #include "flight_call.h"
 #include "muster/base/error.h"
 #include "muster/base/flight_log.h"
 #include "muster/collectives/world.h"
 #include "operation_queue.h"
+#include "queued_communicator.h"
 
 namespace muster::internal {
 namespace {
@@ -155,6 +158,29 @@ TEST(FlightCallTest, SaysWhatWasCalled) {
   transfer.signature.kind = OperationKind::kReceive;
   EXPECT_EQ(flight_call(transfer).peer_role, FlightPeer::kFrom);
   EXPECT_EQ(flight_call(operation_of(OperationKind::kLeave, 0)).dtype, "");
+}
+
+// By way of the host, whose own steps are not recorded.
+TEST_F(FlightRecordingTest, ACommunicatorForADeviceHasItsOwnLane) {
+  {
+    World world = World::create(env_, {});
+    auto& queued = dynamic_cast<QueuedCommunicator&>(world.communicator());
+    const auto device = std::make_shared<testing::LazyDevice>();
+    const auto communicator = queued.on_device(
+        at::kCPU, std::chrono::seconds(10),
+        [&](std::unique_ptr<Transport> host, const OperationRun&) -> std::unique_ptr<Transport> {
+          return std::make_unique<StagedTransport>(std::move(host), device, 0, 1);
+        });
+    communicator->all_reduce(at::zeros({64}), ReduceOp::kMax).wait();
+  }
+  const FlightLog log = read();
+  ASSERT_EQ(log.communicators.size(), 2u);
+  EXPECT_EQ(log.communicators[1].name, "cpu 0");
+  const FlightOperation& last = log.operations.back();
+  EXPECT_EQ(last.operation, "all_reduce");
+  EXPECT_EQ(last.dtype, "Float");
+  EXPECT_EQ(last.bytes, 256);
+  EXPECT_EQ(last.state, FlightState::kEnded);
 }
 
 /// Fails the operations of one element, and tells for each whether its record said "started".

@@ -62,8 +62,8 @@ class CudaDevice::HostPool : public std::enable_shared_from_this<HostPool> {
   }
 
   std::shared_ptr<std::byte> take(std::int64_t bytes) {
-    const std::size_t size = std::bit_ceil(std::max(static_cast<std::size_t>(bytes),
-                                                    kLeastHostBytes));
+    const std::size_t size =
+        std::bit_ceil(std::max(static_cast<std::size_t>(bytes), kLeastHostBytes));
     void* memory = take_free(size);
     if (memory == nullptr) {
       check_cuda(cudaHostAlloc(&memory, size, cudaHostAllocPortable), "cudaHostAlloc");
@@ -132,9 +132,9 @@ bool CudaDevice::reached(const DeviceMark& mark) {
 void CudaDevice::copy(Lane lane, std::byte* to, const std::byte* from, std::int64_t bytes) {
   if (bytes == 0) return;
   const CUDAGuard guard(torch_index(index_));
-  check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault,
-                             stream(lane)),
-             "cudaMemcpyAsync");
+  check_cuda(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream(lane)),
+      "cudaMemcpyAsync");
 }
 
 void CudaDevice::reduce(const ReducePlan& plan, std::span<const std::byte* const> sources,
@@ -146,8 +146,7 @@ void CudaDevice::reduce(const ReducePlan& plan, std::span<const std::byte* const
 
 std::shared_ptr<std::byte> CudaDevice::allocate(std::int64_t bytes) {
   const CUDAGuard guard(torch_index(index_));
-  const auto size =
-      static_cast<std::size_t>((bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes);
+  const auto size = static_cast<std::size_t>((bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes);
   void* memory = nullptr;
   check_cuda(cudaMalloc(&memory, size), "cudaMalloc");
   std::shared_ptr<std::byte> owner(static_cast<std::byte*>(memory),
@@ -193,8 +192,7 @@ std::shared_ptr<std::byte> CudaDevice::open(const MemoryHandle& handle) {
   cudaIpcMemHandle_t theirs;
   std::memcpy(&theirs, handle.bytes, sizeof(theirs));
   void* memory = nullptr;
-  const cudaError_t error =
-      cudaIpcOpenMemHandle(&memory, theirs, cudaIpcMemLazyEnablePeerAccess);
+  const cudaError_t error = cudaIpcOpenMemHandle(&memory, theirs, cudaIpcMemLazyEnablePeerAccess);
   if (error != cudaSuccess) {
     cudaGetLastError();
     throw ConfigError("CUDA: expected GPU " + std::to_string(index_) +

@@ -11,9 +11,9 @@
 
 namespace muster::internal {
 
-/// Lanes are streams of their own, of high priority. A mark is an event; the caller's is recorded on
-/// LibTorch's current stream. Memory is cudaMalloc's, in blocks that hold nothing else, so that other
-/// processes are shown nothing else.
+/// Lanes are streams of their own, of high priority. A mark is an event; the caller's is recorded
+/// on LibTorch's current stream. Memory is cudaMalloc's, in blocks that hold nothing else, so that
+/// other processes are shown nothing else.
 class CudaDevice : public Device {
  public:
   /// Throws InternalError when there is no GPU `index`.

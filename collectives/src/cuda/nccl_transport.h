@@ -25,7 +25,8 @@ enum class NcclReductions {
 ///
 /// No call of NCCL's blocks: it is asked for its state until the deadline. An operation ends with a
 /// meeting of all ranks on the host, so that a rank that leaves afterwards takes nothing from under
-/// another's kernel. Transfers between two ranks go by way of the host, since NCCL would order them.
+/// another's kernel. Transfers between two ranks go by way of the host, since NCCL would order
+/// them.
 class NcclTransport : public DeviceTransport {
  public:
   NcclTransport(std::unique_ptr<Transport> host, std::shared_ptr<CudaDevice> device, int rank,

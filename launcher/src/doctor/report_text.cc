@@ -158,6 +158,16 @@ void add_gpus(const GpuFacts& gpu, Report& report) {
   }
 }
 
+// As make_cuda_communicator() chooses, with what can be known without trying.
+void add_cuda_transport(const GpuFacts& gpu, Report& report) {
+  if (gpu.devices.empty()) return;
+  const bool all_reach = std::all_of(gpu.pairs.begin(), gpu.pairs.end(),
+                                     [](const GpuPair& pair) { return pair.peer_access; });
+  const std::string own = gpu.nccl > 0 ? "nccl with one rank a GPU" : "nccl once it is installed";
+  report.line("CUDA tensors", "travel by " + own + ", " +
+                                  (all_reach ? "cuda_ipc" : "cuda_ipc or host") + " with several");
+}
+
 void add_surroundings(const Facts& facts, Report& report) {
   std::vector<std::string> interfaces;
   for (const NetworkInterface& one : facts.network.interfaces) {
@@ -231,6 +241,7 @@ std::string report_text(const Facts& facts, std::span<const Finding> all) {
   add_machine(facts, report);
   add_software(facts, report);
   add_gpus(facts.gpu, report);
+  add_cuda_transport(facts.gpu, report);
   add_surroundings(facts, report);
   if (facts.in_node) add_measurement("in the node", *facts.in_node, report);
   if (facts.over_mpi) add_measurement("by mpirun", *facts.over_mpi, report);

@@ -1,5 +1,5 @@
-// Operations on CUDA tensors. In the library muster::collectives_cuda, which is built where CUDA and
-// NCCL are found.
+// Operations on CUDA tensors. In the library muster::collectives_cuda, which is built where CUDA
+// and NCCL are found.
 #ifndef MUSTER_COLLECTIVES_CUDA_COMMUNICATOR_H_
 #define MUSTER_COLLECTIVES_CUDA_COMMUNICATOR_H_
 
@@ -30,12 +30,12 @@ struct CudaOptions {
 /// must outlive it. Blocks. Tensors are contiguous and on `options.device`; the contract is
 /// Communicator's, with the same bits as on the CPU.
 ///
-/// An operation waits for what the caller's current CUDA stream holds when it is issued, and runs on
-/// streams of its own. Work::wait() blocks the calling thread until the result is in the tensor, so
-/// any stream may use it then. Ranks meet over `host`, which notices deaths, and different calls,
-/// before a GPU is given work. allocate_symmetric() gives memory of the GPU; with "cuda_ipc" tensors
-/// in it need no staging copy. send() and recv() go by way of the host. shrink() works where it does
-/// on `host`; after a replace() of `host` make another communicator.
+/// An operation waits for what the caller's current CUDA stream holds when it is issued, and runs
+/// on streams of its own. Work::wait() blocks the calling thread until the result is in the tensor,
+/// so any stream may use it then. Ranks meet over `host`, which notices deaths, and different
+/// calls, before a GPU is given work. allocate_symmetric() gives memory of the GPU; with "cuda_ipc"
+/// tensors in it need no staging copy. send() and recv() go by way of the host. shrink() works
+/// where it does on `host`; after a replace() of `host` make another communicator.
 ///
 /// Throws ConfigError, on all ranks, when a GPU is missing or the transport cannot serve them;
 /// Timeout or PeerLost when a rank does not come.
