@@ -42,9 +42,9 @@ at::Tensor gpu_tensor(int device, std::int64_t numel, at::ScalarType dtype) {
 
 void copy_tensor(const at::Tensor& to, const at::Tensor& from) {
   if (from.nbytes() == 0) return;
-  check_cuda(cudaMemcpy(to.mutable_data_ptr(), from.const_data_ptr(), from.nbytes(),
-                        cudaMemcpyDefault),
-             "cudaMemcpy");
+  check_cuda(
+      cudaMemcpy(to.mutable_data_ptr(), from.const_data_ptr(), from.nbytes(), cudaMemcpyDefault),
+      "cudaMemcpy");
 }
 
 }  // namespace muster::testing

@@ -12,9 +12,9 @@ namespace muster::testing {
 /// them.
 int gpus();
 
-#define MUSTER_NEEDS_GPUS(n)                                                              \
-  if (gpus() < (n)) {                                                                     \
-    GTEST_SKIP() << "needs " << (n) << " NVIDIA GPUs with a driver, found " << gpus();    \
+#define MUSTER_NEEDS_GPUS(n)                                                           \
+  if (gpus() < (n)) {                                                                  \
+    GTEST_SKIP() << "needs " << (n) << " NVIDIA GPUs with a driver, found " << gpus(); \
   }
 
 /// A tensor of ordinary GPU memory, whose contents are undefined.
