@@ -101,6 +101,13 @@ Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
   return operation;
 }
 
+Operation describe_wishes_of_split(const Caller& caller, const at::Tensor& wishes,
+                                   const at::Tensor& wish) {
+  Operation operation = describe_all_gather(caller, wishes, wish);
+  operation.signature.kind = OperationKind::kSplit;
+  return operation;
+}
+
 Operation describe_broadcast(const Caller& caller, const at::Tensor& tensor, int root) {
   constexpr auto kKind = OperationKind::kBroadcast;
   check_tensor(kKind, tensor, caller.device_type);

@@ -55,7 +55,11 @@ Operation describe_all_to_all(const Caller& caller, const at::Tensor& output,
 Operation describe_send(const Caller& caller, const at::Tensor& tensor, int peer);
 Operation describe_receive(const Caller& caller, const at::Tensor& tensor, int peer);
 
-/// barrier, leave and split.
+/// The first half of split(): `wishes` becomes every rank's `wish`.
+Operation describe_wishes_of_split(const Caller& caller, const at::Tensor& wishes,
+                                   const at::Tensor& wish);
+
+/// barrier, leave and the second half of split.
 Operation describe_meeting(OperationKind kind);
 
 }  // namespace muster::internal

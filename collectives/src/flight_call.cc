@@ -21,7 +21,8 @@ FlightCall flight_call(const Operation& operation) {
   const Signature& signature = operation.signature;
   FlightCall call;
   call.operation = operation_name(signature.kind);
-  if (operation.flow() == Flow::kNothing) return call;
+  const bool is_split = signature.kind == OperationKind::kSplit;
+  if (operation.flow() == Flow::kNothing || is_split) return call;
   call.dtype = signature.dtype_name;
   call.combine = signature.combination();
   call.elements = signature.numel;

@@ -121,6 +121,16 @@ int NodeLayout::in_charge(int node, int owner) const {
   return ranks[static_cast<std::size_t>(local_rank_of(owner)) % ranks.size()];
 }
 
+NodeLayout NodeLayout::of_part(const std::vector<int>& part) const {
+  std::vector<int> first_ranks;
+  for (const int rank : part) {
+    const auto first = std::find_if(part.begin(), part.end(),
+                                    [&](int other) { return node_of(other) == node_of(rank); });
+    first_ranks.push_back(static_cast<int>(first - part.begin()));
+  }
+  return NodeLayout(first_ranks);
+}
+
 NodeReduction reduce_by_nodes(const ReducePlan& plan, const std::vector<int>& node_of_source,
                               int own_node) {
   MUSTER_CHECK_EQ(node_of_source.size(), plan.sources);

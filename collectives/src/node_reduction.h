@@ -27,6 +27,8 @@ class NodeLayout {
   /// The rank of `node` that deals with what concerns rank `owner`: itself when it is there, else
   /// one of the node's ranks in turn.
   int in_charge(int node, int owner) const;
+  /// Of a part of the ranks: its rank r is rank `part`[r] here.
+  NodeLayout of_part(const std::vector<int>& part) const;
 
  private:
   struct Place {

@@ -84,13 +84,13 @@ Flow flow_of(OperationKind kind) {
     case OperationKind::kScatter:
     case OperationKind::kGather:
     case OperationKind::kAllToAll:
+    case OperationKind::kSplit:
       return Flow::kPull;
     case OperationKind::kSend:
     case OperationKind::kReceive:
       return Flow::kPeer;
     case OperationKind::kBarrier:
     case OperationKind::kLeave:
-    case OperationKind::kSplit:
     case OperationKind::kRegroup:
       return Flow::kNothing;
   }
@@ -103,7 +103,7 @@ const char* Signature::combination() const {
 
 std::string Signature::description() const {
   std::string text = operation_name(kind);
-  if (flow_of(kind) == Flow::kNothing) return text + "()";
+  if (flow_of(kind) == Flow::kNothing || kind == OperationKind::kSplit) return text + "()";
   text += "(";
   if (names_combination(kind)) text += std::string(combine_name(*this)) + ", ";
   text += std::string(dtype_name) + ", ";
@@ -119,6 +119,7 @@ int Operation::most_parts(int world_size) const {
     case OperationKind::kAllGather:
     case OperationKind::kBroadcast:
     case OperationKind::kGather:
+    case OperationKind::kSplit:
       return 1;
     case OperationKind::kScatter:
     case OperationKind::kAllToAll:

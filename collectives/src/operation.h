@@ -26,7 +26,8 @@ enum class OperationKind : std::uint32_t {
   kGather = 10,
   kAllToAll = 11,
   kCanonicalReduceScatter = 12,
-  kSplit = 13,
+  kSplit =
+      13,  ///< Ranks tell each other what they wish, and make the parts: one call, two of these.
   kSend = 14,
   kReceive = 15,
   kRegroup = 16,  ///< The members of the next generation meet.

@@ -182,10 +182,10 @@ void OperationQueue::interrupt(Interruption::Cause cause, const std::string& rea
   std::unique_lock<std::mutex> lock(mutex_);
   while (has_runner_) ended_.wait(lock);
   if (failure_) return;
-  transport_->give_up();
   try {
     interruption_.raise("communicator");
   } catch (...) {
+    transport_->give_up(std::current_exception());
     fail(std::current_exception());
   }
 }
@@ -292,7 +292,7 @@ void OperationQueue::run_some(std::unique_lock<std::mutex>& lock) {
     }
   } catch (...) {
     error = std::current_exception();
-    transport_->give_up();
+    transport_->give_up(error);
   }
   lock.lock();
   has_runner_ = false;

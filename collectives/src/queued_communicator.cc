@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
-#include <algorithm>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -124,7 +123,7 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
   wish.mutable_data_ptr<std::int64_t>()[1] = key;
   at::Tensor wishes = at::empty({2 * world_size()}, at::kLong);
   const Caller on_host{rank(), world_size(), at::kCPU, &orders_};
-  Work(queue_->submit(describe_all_gather(on_host, wishes, wish), {wishes, wish})).wait();
+  Work(queue_->submit(describe_wishes_of_split(on_host, wishes, wish), {wishes, wish})).wait();
   const auto* all = wishes.const_data_ptr<std::int64_t>();
   std::map<std::int64_t, std::vector<int>> by_color;
   for (std::size_t r = 0; r < ranks; ++r) {
@@ -147,8 +146,7 @@ std::unique_ptr<Communicator> QueuedCommunicator::split(int color, int key) {
   const std::string name = part_name(color);
   if (own < 0) return nullptr;
   const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
-  const int rank_in_part =
-      static_cast<int>(std::find(part.begin(), part.end(), rank()) - part.begin());
+  const int rank_in_part = internal::place_in(part, rank());
   const int size = static_cast<int>(part.size());
   return std::make_unique<QueuedCommunicator>(rank_in_part, size, std::move(*transport), name,
                                               timeout_, flight_.of_part(name, rank_in_part, size),

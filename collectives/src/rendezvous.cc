@@ -210,7 +210,8 @@ void Rendezvous::throw_no_answer(int peer, const OperationRun& run) {
   throw_different_calls(run, {name_of(rank_), run.call()}, {name_of(peer), theirs.description()});
 }
 
-void Rendezvous::give_up() noexcept {
+void Rendezvous::give_up(const std::string& reason) noexcept {
+  reason.copy(posts_[rank_].reason, sizeof(Post::reason) - 1);
   posts_[rank_].gave_up.store(gate_->ranks_that_gave_up.fetch_add(1) + 1);
   open_gate();
 }
@@ -273,6 +274,7 @@ void Rendezvous::throw_lost(const OperationRun& run, int noticed) {
     first = r;
   }
   std::string text = last_seen(first) + " " + kHow[static_cast<int>(worst)];
+  if (worst == Loss::kGaveUp) text += std::string(": ") + posts_[first].reason;
   const std::string absent = worst == Loss::kGaveUp ? absent_ranks(first) : "";
   if (!absent.empty()) text += "; still absent: " + absent;
   throw PeerLost(run.description() + ": " + text + "; " + kRestartAdvice);

@@ -56,8 +56,8 @@ class Rendezvous {
   /// Throws PeerLost when a rank died or gave up, whether or not it has arrived here.
   void check_nobody_fell(const OperationRun& run);
 
-  /// Tells the others not to wait for this rank.
-  void give_up() noexcept;
+  /// Tells the others not to wait for this rank, and why.
+  void give_up(const std::string& reason) noexcept;
   /// The same at the end, when nothing has failed.
   void leave() noexcept;
   /// True when `rank` died or left.
@@ -85,6 +85,7 @@ class Rendezvous {
     std::atomic<std::int32_t> cpu;     // where the rank was when it arrived last
     std::atomic<std::uint64_t> begun;  // announcements that are written
     char refused_call[160];  // with which the rank could not go on; valid once it gave up, or ""
+    char reason[400];        // valid once the rank gave up
     alignas(128) Announcement announcements[2];
   };
 

@@ -63,9 +63,7 @@ std::unique_ptr<Transport> ShmTransport::split(const OperationRun& run,
   for (const int rank : parts[part]) {
     group.slots.push_back(memory_->group().slots[static_cast<std::size_t>(rank)]);
   }
-  const auto place = std::find(parts[part].begin(), parts[part].end(), rank_);
-  const int rank = static_cast<int>(place - parts[part].begin());
-  return std::make_unique<ShmTransport>(std::move(group), rank);
+  return std::make_unique<ShmTransport>(std::move(group), place_in(parts[part], rank_));
 }
 
 NextGeneration ShmTransport::regroup(const OperationRun& run, Regrouping how) {

@@ -29,7 +29,9 @@ class ShmTransport : public Transport {
   void greet(const OperationRun& run) override;
   void check_peers(const OperationRun& run) override { rendezvous_.check_nobody_fell(run); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
-  void give_up() noexcept override { rendezvous_.give_up(); }
+  void give_up(const std::exception_ptr& error) noexcept override {
+    rendezvous_.give_up(reason_of(error));
+  }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::shared_ptr<std::byte> allocate_shared(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,

@@ -11,7 +11,7 @@ class SingleTransport : public Transport {
   void run(const OperationRun& run) override;
   void greet(const OperationRun& run) override;
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
-  void give_up() noexcept override {}
+  void give_up(const std::exception_ptr&) noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::shared_ptr<std::byte> allocate_shared(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,

@@ -1,6 +1,7 @@
 // What all transports share: messages and ordinary memory.
 #include "transport.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -13,6 +14,17 @@ namespace muster::internal {
 const char* const kRestartAdvice =
     "the job cannot go on in this generation: restart it from its last checkpoint (muster run "
     "--max-restarts does so)";
+
+std::string reason_of(const std::exception_ptr& error) {
+  std::string text = "unknown";
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& known) {
+    text = known.what();
+  } catch (...) {
+  }
+  return text.substr(0, text.find(std::string("; ") + kRestartAdvice));
+}
 
 void Interruption::set(Cause cause, std::string reason) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -50,8 +62,13 @@ void Transport::check_peers(const OperationRun&) {}
 
 NextGeneration Transport::regroup(const OperationRun& run, Regrouping) {
   throw ConfigError(run.description() +
-                    ": expected ranks that share memory, found a transport that cannot go on "
-                    "without the lost ranks; start the job again from its last checkpoint");
+                    ": expected a transport that can go on without lost ranks (shared memory, or "
+                    "MPI with ULFM), found one that cannot; start the job again from its last "
+                    "checkpoint");
+}
+
+int place_in(const std::vector<int>& ranks, int rank) {
+  return static_cast<int>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
 }
 
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes) {
@@ -71,6 +88,10 @@ void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes) {
 void check_same_operation(const OperationRun& run, const Signature& ours, int our_rank,
                           const Signature& theirs, int their_rank) {
   if (theirs == ours) return;
+  if (ours.kind == OperationKind::kLeave) {
+    throw PeerLost(run.description() + ": rank " + std::to_string(their_rank) + " goes on with " +
+                   theirs.description() + "; " + kRestartAdvice);
+  }
   if (theirs.kind == OperationKind::kLeave) {
     throw PeerLost(run.description() + ": rank " + std::to_string(their_rank) + " left; " +
                    kRestartAdvice);

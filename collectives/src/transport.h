@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -62,6 +63,7 @@ class OperationRun {
   const Operation& operation() const { return *operation_; }
   /// What the caller asked for.
   const Operation& whole() const { return *whole_; }
+  bool is_step() const { return operation_ != whole_; }
   std::uint64_t sequence() const { return sequence_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   std::chrono::steady_clock::time_point started() const { return started_; }
@@ -144,8 +146,9 @@ class Transport {
   /// under way at a time, and no other operation meanwhile.
   virtual std::unique_ptr<Transfer> start_transfer(const OperationRun& run) = 0;
 
-  /// After an operation threw: lets other ranks know that this one will not answer.
-  virtual void give_up() noexcept = 0;
+  /// After an operation threw `error`: lets other ranks know that this one will not answer, and
+  /// why.
+  virtual void give_up(const std::exception_ptr& error) noexcept = 0;
 
   /// Zeroed memory, from a deterministic sequence on all ranks. `bytes` > 0. Any thread.
   virtual std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) = 0;
@@ -162,9 +165,12 @@ class Transport {
   /// who goes on, for at most run.timeout(). The new transport's ranks have yet to meet, and may
   /// find then that another was lost. Throws PeerLost when the others went on without this rank,
   /// Timeout when nobody came in the place of a lost one, and ConfigError when this transport
-  /// cannot do it, as most cannot.
+  /// cannot do it.
   virtual NextGeneration regroup(const OperationRun& run, Regrouping how);
 };
+
+/// Where `rank` stands in `ranks`, which has it.
+int place_in(const std::vector<int>& ranks, int rank);
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes);
@@ -198,6 +204,9 @@ void check_same_count(const OperationRun& run, RankPair ranks, std::int64_t give
 
 /// Throws Mismatch unless the peer's send, or receive, fits ours.
 void check_same_transfer(const OperationRun& run, int rank, const Signature& theirs);
+
+/// The message of an error, without the advice of those that end in the next.
+std::string reason_of(const std::exception_ptr& error);
 
 /// The text every Timeout and PeerLost ends with.
 extern const char* const kRestartAdvice;

@@ -38,7 +38,7 @@ struct AnyOperation {
   bool is_transfer() const { return answer != name; }
   bool is_canonical() const { return name.rfind("canonical", 0) == 0; }
   bool has_counts() const { return variant == "with counts"; }
-  bool has_data() const { return name != "barrier" && variant != "of split"; }
+  bool has_data() const { return name != "barrier" && name != "split"; }
   bool has_root() const {
     return name == "reduce" || name == "broadcast" || name == "scatter" || name == "gather";
   }
@@ -93,16 +93,14 @@ inline std::vector<at::Tensor> uninitialized_partials(Communicator& c, const Cal
   return partials;
 }
 
-/// Those of Communicator, each under its name. split() is all_gather and a meeting; it blocks.
+/// Those of Communicator, each under its name. split() blocks.
 inline std::vector<AnyOperation> every_operation() {
   std::vector<AnyOperation> all;
   all.push_back({"barrier", [](Communicator& c, const Call&) { return c.barrier(); }});
-  all.push_back({"all_gather",
-                 [](Communicator& c, const Call&) {
+  all.push_back({"split", [](Communicator& c, const Call&) {
                    c.split(0, 0);
                    return c.barrier();
-                 },
-                 "of split"});
+                 }});
   all.push_back({"all_reduce", [](Communicator& c, const Call& call) {
                    return c.all_reduce(allocate(c, call, call.numel), call.op);
                  }});

@@ -195,7 +195,7 @@ class FailingTransport : public Transport {
     return nullptr;
   }
   void greet(const OperationRun&) override {}
-  void give_up() noexcept override {}
+  void give_up(const std::exception_ptr&) noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);
   }

@@ -50,7 +50,7 @@ class NotingTransport : public Transport {
     if (numel == kFails) throw PeerLost("noted");
   }
   void greet(const OperationRun&) override {}
-  void give_up() noexcept override { notes_->gave_up = true; }
+  void give_up(const std::exception_ptr&) noexcept override { notes_->gave_up = true; }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);
   }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/disagreements.h"
 #include "collectives/faults.h"
 #include "muster/base/error.h"
 
@@ -15,42 +16,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// Rank 0 calls an operation, rank 1 the same (or its answer) with another argument.
-struct Disagreement {
-  std::string title;
-  Call other;
-  std::string said_first;  // of rank 0's call, by both
-  std::string said_second;
-};
-
-std::string elements(std::int64_t numel) { return std::to_string(numel) + " elements"; }
-
-std::vector<Disagreement> disagreements(const AnyOperation& operation, const Call& call) {
-  std::vector<Disagreement> all;
-  if (!operation.has_data()) return all;
-  const auto add = [&](const char* title, const std::string& first, const std::string& second) {
-    return &all.emplace_back(Disagreement{title, call, first, second}).other;
-  };
-  add("dtype", "Float", "Double")->dtype = at::kDouble;
-  if (operation.has_counts()) {
-    const bool agreed = operation.name == "all_gather";
-    add("counts", agreed ? elements(2 * call.numel) : "gives " + elements(call.numel),
-        agreed ? elements(2 * call.numel + 1) : "expects " + std::to_string(call.numel + 1))
-        ->more_of_last = 1;
-  } else {
-    const std::int64_t slices = operation.name == "all_to_all" ? 2 : 1;
-    const std::string said = elements(slices * call.numel);
-    add("numel", said, elements(slices * (call.numel + 1)))->numel += 1;
-    add("way", said, elements(slices * call.numel * 5000))->numel *= 5000;
-  }
-  if (operation.has_root()) add("root", "root 0", "root 1")->root = 1;
-  if (operation.has_reduce_op()) add("reduce op", "(sum, ", "(max, ")->op = ReduceOp::kMax;
-  if (operation.is_canonical()) {
-    add("logical ranks", "2 logical ranks", "4 logical ranks")->more_logical_ranks = 2;
-  }
-  return all;
-}
 
 void expect_mismatch(const std::function<Work(Communicator&)>& first,
                      const std::function<Work(Communicator&)>& second,
@@ -67,7 +32,7 @@ TEST(ShmFaults, AnotherArgumentIsAMismatchNamingBothCalls) {
   for (const AnyOperation& operation : every_operation()) {
     const AnyOperation answer = answer_to(operation);
     const Call call{.peer = 1};
-    for (Disagreement& disagreement : disagreements(operation, call)) {
+    for (Disagreement& disagreement : disagreements(operation, call, 2)) {
       SCOPED_TRACE(operation.title() + ", " + disagreement.title);
       disagreement.other.peer = 0;
       expect_mismatch([&](Communicator& c) { return operation.start(c, call); },

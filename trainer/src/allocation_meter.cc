@@ -32,8 +32,7 @@ struct AllocationMeter::Counter : c10::MemoryReportingInfoBase {
 };
 
 AllocationMeter::AllocationMeter()
-    : counter_(std::make_shared<Counter>()),
-      guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
+    : counter_(std::make_shared<Counter>()), guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
 
 std::int64_t AllocationMeter::live_bytes() const {
   const std::lock_guard lock(counter_->mutex);

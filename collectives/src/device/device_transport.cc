@@ -46,8 +46,8 @@ std::unique_ptr<Transfer> DeviceTransport::start_transfer(const OperationRun& ru
 }
 
 // The others are told first: they may wait for this rank.
-void DeviceTransport::give_up() noexcept {
-  host_->give_up();
+void DeviceTransport::give_up(const std::exception_ptr& error) noexcept {
+  host_->give_up(error);
   abandon_device();
   drain();
 }

@@ -3,6 +3,7 @@
 #ifndef MUSTER_COLLECTIVES_SRC_DEVICE_DEVICE_TRANSPORT_H_
 #define MUSTER_COLLECTIVES_SRC_DEVICE_DEVICE_TRANSPORT_H_
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -26,7 +27,7 @@ class DeviceTransport : public Transport {
   void check_peers(const OperationRun& run) final { host_->check_peers(run); }
   DeviceMark mark_issue() final { return device_->mark_caller(); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) final;
-  void give_up() noexcept final;
+  void give_up(const std::exception_ptr& error) noexcept final;
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) final;

@@ -2,14 +2,18 @@
 #ifdef MUSTER_HAS_MPI
 #include "mpi/mpi_peer_transfer.h"
 
+#include <mutex>
+
 namespace muster::internal {
 
-MpiPeerTransfer::MpiPeerTransfer(const MpiLink& link, const OperationRun& run, int rank)
-    : sends_(run.operation().signature.kind == OperationKind::kSend),
+MpiPeerTransfer::MpiPeerTransfer(const MpiLink& link, MpiPeers& peers, const OperationRun& run,
+                                 int rank)
+    : link_(link),
+      sends_(run.operation().signature.kind == OperationKind::kSend),
       rank_(rank),
       greetings_(new Greetings{run.operation().signature, {}}),
-      handshake_(link, run),
-      data_(link, run) {
+      handshake_(link, peers, run),
+      data_(link, peers, run) {
   const Operation& op = run.operation();
   const auto* ours = reinterpret_cast<const std::byte*>(&greetings_->ours);
   auto* theirs = reinterpret_cast<std::byte*>(&greetings_->theirs);
@@ -41,10 +45,37 @@ Turn MpiPeerTransfer::advance(const OperationRun& run) {
   return ended_ ? Turn::kEnded : turn;
 }
 
+// A peer that has begun a collective has ended its transfers, so that one that it has not begun
+// will not come. It may have ended this one just before.
 void MpiPeerTransfer::check(const OperationRun& run) {
-  run.check_wanted();
-  handshake_.check_in_time();
-  data_.check_in_time();
+  if (!met_ && peer_went_on(run.operation().peer)) {
+    if (advance(run) != Turn::kEnded && !met_) throw_went_on(run);
+  }
+  (met_ ? data_ : handshake_).check();
+}
+
+bool MpiPeerTransfer::peer_went_on(int peer) {
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  int there = 0;
+  const int error = MPI_Iprobe(peer, static_cast<int>(MpiTag::kCollective), link_.comm, &there,
+                               MPI_STATUS_IGNORE);
+  return error == MPI_SUCCESS && there != 0;
+}
+
+// The communicator has failed by this, so that nobody else misses the message.
+void MpiPeerTransfer::throw_went_on(const OperationRun& run) {
+  const int peer = run.operation().peer;
+  Greeting theirs;
+  {
+    const std::lock_guard<std::mutex> lock(*link_.calls);
+    MPI_Recv(&theirs, sizeof(theirs), MPI_BYTE, peer, static_cast<int>(MpiTag::kCollective),
+             link_.comm, MPI_STATUS_IGNORE);
+  }
+  const Signature& ours = run.operation().signature;
+  if (theirs.signature.kind == OperationKind::kLeave) {
+    check_same_operation(run, ours, rank_, theirs.signature, peer);
+  }
+  throw_different_calls(run, {rank_, run.call()}, {peer, theirs.signature.description()});
 }
 
 }  // namespace muster::internal

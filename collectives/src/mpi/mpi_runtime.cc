@@ -120,8 +120,9 @@ class StartedMpi : public MpiRuntime {
   }
 
   static MpiLink make_link() {
-    MpiLink link{MPI_COMM_NULL, std::make_shared<std::mutex>()};
+    MpiLink link{MPI_COMM_NULL, MPI_COMM_NULL, std::make_shared<std::mutex>()};
     check_joining(MPI_Comm_dup(MPI_COMM_WORLD, &link.comm));
+    check_joining(link.add_notices());
     return link;
   }
 

@@ -6,32 +6,37 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <vector>
 
+#include "mpi/mpi_peers.h"
 #include "transport.h"
 
 namespace muster::internal {
 
-/// An MPI communicator, and the lock under which this process calls MPI: several of our
-/// communicators may be in flight, and MPI is started for one caller at a time.
-struct MpiLink {
-  MPI_Comm comm = MPI_COMM_NULL;
-  std::shared_ptr<std::mutex> calls;
-};
-
 /// What messages are for. Those of one purpose between two ranks match in the order of posting.
 enum class MpiTag : int { kCollective = 1, kPeerData = 2, kPeerReply = 3 };
+
+/// How a collective begins between two ranks.
+struct Greeting {
+  Signature signature;
+  std::int64_t count = 0;     ///< Of the part for the other, where counts are not agreed on.
+  std::int64_t expected = 0;  ///< Of the part that the other gives.
+};
 
 /// A set of sends and receives that are finished together. Completion is tested request by request
 /// with a deadline: a blocking wait would have none, and MPI_Waitall and MPI_Testall abort or spin
 /// on large requests of a dead rank in Open MPI 5.
 class MpiTransfers {
  public:
-  MpiTransfers(const MpiLink& link, const OperationRun& run) : link_(link), run_(run) {}
+  MpiTransfers(const MpiLink& link, MpiPeers& peers, const OperationRun& run)
+      : link_(link), peers_(peers), run_(run) {}
+  /// After an error `peers` gets what is left.
+  ~MpiTransfers();
+  MpiTransfers(const MpiTransfers&) = delete;
+  MpiTransfers& operator=(const MpiTransfers&) = delete;
 
-  /// The memory must stay valid until all are done or, after an error, for ever.
+  /// The memory must stay valid until all are done or, after an error, until MpiPeers has ended
+  /// them.
   void send(int to, const std::byte* data, std::int64_t bytes, MpiTag tag = MpiTag::kCollective);
   void receive(int from, std::byte* data, std::int64_t bytes, MpiTag tag = MpiTag::kCollective);
 
@@ -42,8 +47,9 @@ class MpiTransfers {
   /// True when all are done. Throws PeerLost.
   bool test_all();
 
-  /// Throws Timeout when the operation is late.
-  void check_in_time();
+  /// Throws when the operation is late, is not wanted any more, or a rank said that it will not
+  /// come.
+  void check();
 
  private:
   struct Pending {
@@ -51,9 +57,8 @@ class MpiTransfers {
     MPI_Request request;
   };
 
-  void check(int error, int peer);
-
   const MpiLink& link_;
+  MpiPeers& peers_;
   const OperationRun& run_;
   std::vector<Pending> pending_;
 };

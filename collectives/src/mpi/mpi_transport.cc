@@ -3,9 +3,6 @@
 #include "mpi/mpi_transport.h"
 
 #include <mpi.h>
-#if defined(OPEN_MPI)
-#include <mpi-ext.h>
-#endif
 
 #include <algorithm>
 #include <utility>
@@ -27,48 +24,67 @@ std::int64_t range_numel(const Operation& op) {
 
 }  // namespace
 
-MpiTransport::MpiTransport(MpiLink link) : link_(std::move(link)) {
+MpiTransport::MpiTransport(MpiLink link)
+    : link_(std::move(link)), peers_(link_), regroup_(link_, peers_) {
   const std::lock_guard<std::mutex> lock(*link_.calls);
-  MPI_Comm_set_errhandler(link_.comm, MPI_ERRORS_RETURN);
   MPI_Comm_rank(link_.comm, &rank_);
   MPI_Comm_size(link_.comm, &world_size_);
   greetings_.resize(static_cast<std::size_t>(world_size_));
   own_greetings_.resize(static_cast<std::size_t>(world_size_));
 }
 
+bool MpiTransport::leave() noexcept {
+  peers_.leave();
+  return peers_.memory_in_flight();
+}
+
+// What MPI could not be made to let go of stays for ever.
+MpiTransport::~MpiTransport() {
+  if (!leave()) return;
+  new auto(std::move(greetings_));
+  new auto(std::move(own_greetings_));
+  new auto(std::move(scratch_));
+  new auto(std::move(result_));
+}
+
 std::shared_ptr<std::byte> MpiTransport::allocate_symmetric(std::int64_t bytes) {
   return allocate_zeroed(bytes);
 }
 
-// Ranks that wait for this one, and not for the one that is lost, would wait for ever.
-void MpiTransport::give_up() noexcept {
-#if defined(MPIX_ERR_REVOKED)
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  MPIX_Comm_revoke(link_.comm);
-#endif
-}
-
 // MPI's own call has no deadline, so it comes after the greetings: then every rank is there.
-std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
-                                               const std::vector<std::vector<int>>& parts,
-                                               int own) {
+std::optional<MpiLink> MpiTransport::split_link(const OperationRun& run,
+                                                const std::vector<std::vector<int>>& parts,
+                                                int own) {
   greet(run);
   int key = 0;
   if (own >= 0) {
-    const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
-    key = static_cast<int>(std::find(part.begin(), part.end(), rank_) - part.begin());
+    key = place_in(parts[static_cast<std::size_t>(own)], rank_);
   }
-  MpiLink link{MPI_COMM_NULL, link_.calls};
+  MpiLink link{MPI_COMM_NULL, MPI_COMM_NULL, link_.calls};
   int error = MPI_SUCCESS;
   {
     const std::lock_guard<std::mutex> lock(*link_.calls);
     error = MPI_Comm_split(link_.comm, own < 0 ? MPI_UNDEFINED : own, key, &link.comm);
+    if (error == MPI_SUCCESS && own >= 0) error = link.add_notices();
   }
-  if (error != MPI_SUCCESS) {
-    throw PeerLost(run.description() + ": another rank was lost meanwhile; " + kRestartAdvice);
-  }
-  if (own < 0) return nullptr;
-  return std::make_unique<MpiTransport>(std::move(link));
+  if (error != MPI_SUCCESS) peers_.throw_lost(run, -1, error);
+  end(run);
+  if (own < 0) return std::nullopt;
+  return link;
+}
+
+std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
+                                               const std::vector<std::vector<int>>& parts,
+                                               int own) {
+  std::optional<MpiLink> link = split_link(run, parts, own);
+  if (!link) return nullptr;
+  return std::make_unique<MpiTransport>(std::move(*link));
+}
+
+NextGeneration MpiTransport::regroup(const OperationRun& run, Regrouping how) {
+  MpiRegroup::Remnant remnant = regroup_.agree(run, how);
+  const int rank = place_in(remnant.ranks, rank_);
+  return {std::make_unique<MpiTransport>(std::move(remnant.link)), std::move(remnant.ranks), rank};
 }
 
 void MpiTransport::run(const OperationRun& run) {
@@ -76,20 +92,25 @@ void MpiTransport::run(const OperationRun& run) {
   switch (run.operation().flow()) {
     case Flow::kReduceToAll:
     case Flow::kReduceToRoot:
-      return reduce_for_others(run);
+      reduce_for_others(run);
+      break;
     case Flow::kReduceToSlot:
-      return reduce_for_self(run);
+      reduce_for_self(run);
+      break;
     case Flow::kPull:
-      return pull(run);
+      pull(run);
+      break;
     case Flow::kNothing:
     case Flow::kPeer:
-      return;
+      break;
   }
+  end(run);
 }
 
 void MpiTransport::greet(const OperationRun& run) {
   const Operation& op = run.operation();
-  MpiTransfers transfers(link_, run);
+  peers_.begin(run);
+  MpiTransfers transfers(link_, peers_, run);
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_) continue;
     const auto peer = static_cast<std::size_t>(r);
@@ -104,6 +125,8 @@ void MpiTransport::greet(const OperationRun& run) {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank_) continue;
     const Greeting& theirs = greetings_[static_cast<std::size_t>(r)];
+    const OperationKind kind = theirs.signature.kind;
+    peers_.heard(r, kind == op.signature.kind ? run.whole().signature.kind : kind);
     check_same_operation(run, op.signature, rank_, theirs.signature, r);
   }
   if (op.largest_part >= 0) return;
@@ -148,7 +171,7 @@ void MpiTransport::reduce_for_others(const OperationRun& run) {
     const auto bytes_of = [&](int r) {
       return owned_slice(numel, r, world_size_).numel() * element_bytes;
     };
-    MpiTransfers scatter(link_, run);
+    MpiTransfers scatter(link_, peers_, run);
     const auto sources = receive_sources(op, offset_of(rank_), bytes_of(rank_), scatter);
     for (int r = 0; r < world_size_; ++r) {
       if (r == rank_) continue;
@@ -158,7 +181,7 @@ void MpiTransport::reduce_for_others(const OperationRun& run) {
     result_.resize(std::max(result_.size(), static_cast<std::size_t>(bytes_of(rank_))));
     std::byte* const own = op.output == nullptr ? result_.data() : op.output + offset_of(rank_);
     reduce(op.plan, sources, {&own, 1}, bytes_of(rank_) / element_bytes);
-    MpiTransfers gather(link_, run);
+    MpiTransfers gather(link_, peers_, run);
     for (int r = 0; r < world_size_; ++r) {
       if (r == rank_) continue;
       if (op.output != nullptr) gather.receive(r, op.output + offset_of(r), bytes_of(r));
@@ -175,7 +198,7 @@ void MpiTransport::reduce_for_self(const OperationRun& run) {
   for (std::int64_t begin = 0; begin < op.signature.numel; begin += step) {
     const std::int64_t numel = std::min(step, op.signature.numel - begin);
     const std::int64_t offset = begin * element_bytes;
-    MpiTransfers scatter(link_, run);
+    MpiTransfers scatter(link_, peers_, run);
     const auto sources = receive_sources(op, offset, numel * element_bytes, scatter);
     for (std::size_t p = 0; p < op.parts.size(); ++p) {
       const int to = static_cast<int>(p) % world_size_;
@@ -189,7 +212,7 @@ void MpiTransport::reduce_for_self(const OperationRun& run) {
 
 void MpiTransport::pull(const OperationRun& run) {
   const Operation& op = run.operation();
-  MpiTransfers transfers(link_, run);
+  MpiTransfers transfers(link_, peers_, run);
   for (const Pull& pull : op.pulls) {
     const std::int64_t bytes = pull.numel * op.element_bytes();
     if (pull.from == rank_) {
@@ -206,7 +229,7 @@ void MpiTransport::pull(const OperationRun& run) {
 }
 
 std::unique_ptr<Transfer> MpiTransport::start_transfer(const OperationRun& run) {
-  return std::make_unique<MpiPeerTransfer>(link_, run, rank_);
+  return std::make_unique<MpiPeerTransfer>(link_, peers_, run, rank_);
 }
 
 }  // namespace muster::internal

@@ -2,9 +2,12 @@
 #ifndef MUSTER_COLLECTIVES_SRC_MPI_MPI_TRANSPORT_H_
 #define MUSTER_COLLECTIVES_SRC_MPI_MPI_TRANSPORT_H_
 
+#include <exception>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "mpi/mpi_regroup.h"
 #include "mpi/mpi_transfers.h"
 #include "transport.h"
 
@@ -15,28 +18,40 @@ namespace muster::internal {
 /// begins with an exchange of signatures.
 class MpiTransport : public Transport {
  public:
-  /// `link.comm` belongs to this transport alone. It is left to MPI_Finalize: freeing it is
+  /// What `link` names belongs to this transport alone. It is left to MPI_Finalize: freeing it is
   /// collective, and others may be dead.
   explicit MpiTransport(MpiLink link);
-  ~MpiTransport() override = default;
+  /// Lets other ranks know that this one has left, unless it gave up.
+  ~MpiTransport() override;
 
   void run(const OperationRun& run) override;
   /// The exchange of signatures alone.
   void greet(const OperationRun& run) override;
+  void check_peers(const OperationRun& run) override { peers_.check_nobody_fell(run); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
-  void give_up() noexcept override;
+  void give_up(const std::exception_ptr& error) noexcept override { peers_.give_up(error); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
+  /// Needs ULFM, and that every rank that lives calls it.
+  NextGeneration regroup(const OperationRun& run, Regrouping how) override;
+
+  // For transports that have more than messages.
+
+  /// And how one ends.
+  void end(const OperationRun& run) { peers_.end(run); }
+  MpiPeers& peers() { return peers_; }
+  /// What the destructor does first. True when MPI may still touch what messages were in.
+  bool leave() noexcept;
+  /// The MPI side of split(): nothing for a rank that is in no part.
+  std::optional<MpiLink> split_link(const OperationRun& run,
+                                    const std::vector<std::vector<int>>& parts, int own);
+  /// The MPI side of regroup().
+  MpiRegroup::Remnant regroup_link(const OperationRun& run, Regrouping how) {
+    return regroup_.agree(run, how);
+  }
 
  private:
-  /// How an operation begins between two ranks.
-  struct Greeting {
-    Signature signature;
-    std::int64_t count = 0;     ///< Of the part for the other, where counts are not agreed on.
-    std::int64_t expected = 0;  ///< Of the part that the other gives.
-  };
-
   void reduce_for_others(const OperationRun& run);
   void reduce_for_self(const OperationRun& run);
   void pull(const OperationRun& run);
@@ -50,10 +65,12 @@ class MpiTransport : public Transport {
   const MpiLink link_;
   int rank_ = 0;
   int world_size_ = 1;
+  MpiPeers peers_;
+  MpiRegroup regroup_;
+  // Messages in flight may touch these even after an error.
   std::vector<Greeting> greetings_;      // theirs
   std::vector<Greeting> own_greetings_;  // to each
-  std::vector<std::byte>
-      scratch_;  // members: messages in flight may touch them even after an error
+  std::vector<std::byte> scratch_;
   std::vector<std::byte> result_;
 };
 

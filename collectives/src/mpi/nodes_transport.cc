@@ -3,9 +3,11 @@
 #include "mpi/nodes_transport.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "muster/base/check.h"
+#include "shm_transport.h"
 
 namespace muster::internal {
 namespace {
@@ -117,7 +119,7 @@ void NodesTransport::Reduction::run_all() {
   node_.rendezvous_.meet(run_);
   for (std::int64_t k = 0; k < chunks; ++k) {
     const Chunk current = chunk(k);
-    MpiTransfers transfers(node_.link_, run_);
+    MpiTransfers transfers(node_.link_, node_.flat_.peers(), run_);
     const auto inputs = receive_partials(current, transfers);
     send_partials(current, transfers);
     if (k + 1 < chunks) copy_in(chunk(k + 1));
@@ -208,7 +210,7 @@ void NodesTransport::Reduction::combine_own_slice(const Chunk& chunk,
 // Each node's results come together in its shared memory.
 void NodesTransport::Reduction::spread_result(const Chunk& chunk) {
   const NodeLayout& layout = node_.layout_;
-  MpiTransfers transfers(node_.link_, run_);
+  MpiTransfers transfers(node_.link_, node_.flat_.peers(), run_);
   const auto place = [&](int owner) {
     return node_.results_ + chunk.half + slice(chunk, owner).begin * op_.element_bytes();
   };
@@ -235,9 +237,17 @@ NodesTransport::NodesTransport(MpiLink link, NodeLayout layout, NodeGroup group,
       memory_(std::make_shared<SymmetricMemory>(std::move(group), local_rank_)),
       rendezvous_(*memory_, local_rank_),
       staging_(memory_->allocate_copies(2 * kStagingBytes)),
-      results_(memory_->allocate_shared(2 * kStagingBytes)) {}
+      results_(memory_->allocate_shared(2 * kStagingBytes)),
+      log_of_survivors_(memory_->reserve_shared(SymmetricMemory::log_bytes())) {}
 
-NodesTransport::~NodesTransport() { rendezvous_.leave(); }
+// What MPI could not be made to let go of stays for ever.
+NodesTransport::~NodesTransport() {
+  rendezvous_.leave();
+  if (!flat_.leave()) return;
+  new auto(std::move(memory_));
+  new auto(std::move(received_));
+  new auto(std::move(combined_));
+}
 
 void NodesTransport::run(const OperationRun& run) {
   rendezvous_.record(run);
@@ -247,11 +257,60 @@ void NodesTransport::run(const OperationRun& run) {
   if (!reduces) return flat_.run(run);
   flat_.greet(run);
   Reduction(*this, run).run_all();
+  flat_.end(run);
 }
 
-void NodesTransport::give_up() noexcept {
-  rendezvous_.give_up();
-  flat_.give_up();
+void NodesTransport::give_up(const std::exception_ptr& error) noexcept {
+  rendezvous_.give_up(reason_of(error));
+  flat_.give_up(error);
+}
+
+// All ranks of the node reserve the logs of all parts, so that they stay in step.
+std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
+                                                 const std::vector<std::vector<int>>& parts,
+                                                 int own) {
+  std::vector<std::uint64_t> logs;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    logs.push_back(memory_->reserve_shared(SymmetricMemory::log_bytes()));
+  }
+  std::optional<MpiLink> link = flat_.split_link(run, parts, own);
+  if (!link) return nullptr;
+  const auto part = static_cast<std::size_t>(own);
+  return transport_of(parts[part], std::move(*link), logs[part]);
+}
+
+NextGeneration NodesTransport::regroup(const OperationRun& run, Regrouping how) {
+  rendezvous_.record(run);
+  MpiRegroup::Remnant remnant = flat_.regroup_link(run, how);
+  auto transport = transport_of(remnant.ranks, std::move(remnant.link), log_of_survivors_);
+  const int rank = place_in(remnant.ranks, rank_);
+  return {std::move(transport), std::move(remnant.ranks), rank};
+}
+
+std::unique_ptr<Transport> NodesTransport::transport_of(const std::vector<int>& part, MpiLink link,
+                                                        std::uint64_t log_offset) const {
+  NodeLayout layout = layout_.of_part(part);
+  NodeGroup group = local_group(part, log_offset);
+  const int rank = place_in(part, rank_);
+  if (layout.nodes() == 1) return std::make_unique<ShmTransport>(std::move(group), rank);
+  if (layout.nodes() == static_cast<int>(part.size())) {
+    return std::make_unique<MpiTransport>(std::move(link));
+  }
+  return std::make_unique<NodesTransport>(std::move(link), std::move(layout), std::move(group),
+                                          rank);
+}
+
+// The ranks of this node among those of the part, under the names that they have there.
+NodeGroup NodesTransport::local_group(const std::vector<int>& part,
+                                      std::uint64_t log_offset) const {
+  const NodeGroup& whole = memory_->group();
+  NodeGroup group{whole.memory, {}, log_offset};
+  for (std::size_t r = 0; r < part.size(); ++r) {
+    if (layout_.node_of(part[r]) != node_) continue;
+    group.slots.push_back(whole.slots[static_cast<std::size_t>(layout_.local_rank_of(part[r]))]);
+    group.names.push_back(static_cast<int>(r));
+  }
+  return group;
 }
 
 std::shared_ptr<std::byte> NodesTransport::allocate_symmetric(std::int64_t bytes) {

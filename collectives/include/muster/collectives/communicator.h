@@ -177,7 +177,11 @@ class Communicator {
   /// are shrunk, by themselves.
   ///
   /// Throws PeerLost when the others went on without this rank, or the launcher ended the
-  /// generation; ConfigError where the transport cannot do it: NCCL, and MPI.
+  /// generation; ConfigError where the transport cannot do it: NCCL, and MPI without ULFM (Open MPI
+  /// 5 has it under mpirun --with-ft ulfm).
+  ///
+  /// Over MPI a silent rank cannot be left behind: Timeout naming it, after which all may call this
+  /// again, for instance when it has been killed.
   virtual std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) = 0;
 
   /// Collective over the ranks that are left. Blocks. Like shrink(), but the places of the others

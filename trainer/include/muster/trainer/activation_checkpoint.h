@@ -29,12 +29,11 @@ std::vector<at::Tensor> activation_checkpoint(torch::nn::Module& block,
 template <typename Holder>
 at::Tensor activation_checkpoint(const Holder& holder, const at::Tensor& input) {
   const auto module = holder.ptr();
-  return activation_checkpoint(
-      *module,
-      [module](const std::vector<at::Tensor>& inputs) {
-        return std::vector<at::Tensor>{module->forward(inputs.front())};
-      },
-      {input})[0];
+  return activation_checkpoint(*module,
+                               [module](const std::vector<at::Tensor>& inputs) {
+                                 return std::vector<at::Tensor>{module->forward(inputs.front())};
+                               },
+                               {input})[0];
 }
 
 }  // namespace muster

@@ -1,0 +1,301 @@
+// faults KIND TRANSPORT DIRECTORY [CASE...]: ranks fail at every operation, each on a communicator
+// of its own that split() made, and each survivor writes what it was told, and how soon, to
+// DIRECTORY (verdicts.h). KIND is one of
+//   death      of one rank a case, of 2 + cases ranks in all: the first and the last survive
+//   silence    of rank 1 of 3, until the others have given up
+//   leaving    of rank 1 of 3, from each communicator and then from the world
+//   mismatch   of rank 2 of 3
+// It leaves without MPI_Finalize where ranks died or left, once all others have written "end".
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/disagreements.h"
+#include "collectives/every_operation.h"
+#include "end_to_end/programs/verdicts.h"
+#include "muster/base/error.h"
+#include "muster/collectives/world.h"
+
+namespace muster::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr auto kSilence = milliseconds(3000);
+constexpr auto kAtOnce = milliseconds(1000);
+
+// The transfers' numbers are their own.
+std::string number_after_a_barrier(const AnyOperation& operation) {
+  return operation.is_transfer() ? "operation 0" : "operation 1";
+}
+
+// --- Death. The victim of case k is rank k + 1, in a communicator with the first and the last
+// rank.
+
+struct DeathCase {
+  AnyOperation operation;
+  Call call;
+  bool in_the_middle = false;  // of a stream of operations
+  bool by_exit = false;        // without leaving
+  std::string title;
+};
+
+std::vector<DeathCase> death_cases() {
+  std::vector<DeathCase> all;
+  const auto add = [&](const AnyOperation& operation, const std::string& how) {
+    all.push_back({operation, Call{.peer = 1}, false, false, operation.title() + ", " + how});
+    return &all.back();
+  };
+  for (const AnyOperation& operation : every_operation()) {
+    add(operation, "killed");
+    add(operation, "exited")->by_exit = true;
+    const bool streams = operation.name == "all_reduce" || operation.name == "reduce_scatter" ||
+                         operation.name == "broadcast";
+    if (!streams) continue;
+    DeathCase* stream = add(operation, "killed in the middle");
+    stream->call.numel = 1000000;
+    stream->in_the_middle = true;
+  }
+  return all;
+}
+
+[[noreturn]] void die(const DeathCase& way, Communicator& part) {
+  part.barrier().wait();
+  if (way.in_the_middle) {
+    const auto end = Clock::now() + milliseconds(20);
+    for (Work work = part.barrier(); Clock::now() < end;) {
+      if (work.done()) work = way.operation.start(part, way.call);
+    }
+  }
+  if (way.by_exit) std::_Exit(0);
+  for (;;) raise(SIGKILL);
+}
+
+void survive(const DeathCase& way, Communicator& part, Verdicts& verdicts) {
+  part.barrier().wait();
+  if (way.in_the_middle) {
+    verdicts.expect<PeerLost>(way.title, kAtOnce + milliseconds(20), {"rank 1 (", "died"}, [&] {
+      part.barrier().wait();
+      for (;;) way.operation.start(part, way.call).wait();
+    });
+  } else {
+    verdicts.expect<PeerLost>(way.title, kAtOnce,
+                              {way.operation.name + "(", number_after_a_barrier(way.operation),
+                               "rank 1 (last in barrier, operation 0)", "died"},
+                              [&] { way.operation.start(part, way.call).wait(); });
+  }
+}
+
+void death(Communicator& world, const std::filesystem::path& directory,
+           const std::vector<std::string>& wanted) {
+  std::vector<DeathCase> ways = death_cases();
+  if (!wanted.empty()) {
+    std::erase_if(ways, [&](const DeathCase& way) {
+      return std::find(wanted.begin(), wanted.end(), way.title) == wanted.end();
+    });
+  }
+  const int last = world.world_size() - 1;
+  const bool survives = world.rank() == 0 || world.rank() == last;
+  std::vector<std::unique_ptr<Communicator>> parts;
+  for (int v = 1; v < last; ++v) {
+    parts.push_back(world.split(survives || world.rank() == v ? 0 : -1, 0));
+  }
+  world.barrier().wait();
+  if (!survives) {
+    const auto own = static_cast<std::size_t>(world.rank() - 1);
+    die(ways[own], *parts[own]);
+  }
+  {
+    Verdicts verdicts(directory, world.rank());
+    for (std::size_t k = 0; k < parts.size(); ++k) survive(ways[k], *parts[k], verdicts);
+    verdicts.end();
+  }
+  wait_for_ends(directory, {0, last});
+  std::_Exit(0);
+}
+
+// --- Silence and leaving: of rank 1, at all operations at once.
+
+constexpr int kVictim = 1;
+
+struct Started {
+  AnyOperation operation;
+  std::unique_ptr<Communicator> part;
+};
+
+std::vector<Started> a_part_for_each_operation(Communicator& world) {
+  std::vector<Started> all;
+  for (const AnyOperation& operation : every_operation()) {
+    all.push_back({operation, world.split(0, 0)});
+    all.back().part->barrier().wait();
+  }
+  return all;
+}
+
+std::vector<std::int64_t> processes_of(Communicator& world) {
+  at::Tensor own = at::full({1}, static_cast<std::int64_t>(getpid()), at::kLong);
+  at::Tensor all = at::empty({world.world_size()}, at::kLong);
+  world.all_gather(all, own).wait();
+  const auto* begin = all.const_data_ptr<std::int64_t>();
+  return {begin, begin + all.numel()};
+}
+
+void expect_silence(std::vector<Started>& all, Verdicts& verdicts) {
+  const Call call{.peer = kVictim};
+  std::vector<std::thread> waiters;
+  std::vector<std::string> messages(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    waiters.emplace_back([&, i] {
+      try {
+        all[i].operation.start(*all[i].part, call).wait();
+        messages[i] = "no error";
+      } catch (const Error& error) {
+        messages[i] = error.what();
+      }
+    });
+  }
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    waiters[i].join();
+    const AnyOperation& operation = all[i].operation;
+    const milliseconds left =
+        kSilence + kAtOnce - std::chrono::duration_cast<milliseconds>(Clock::now() - begin);
+    // Whoever is later may hear that the other gave up.
+    verdicts.expect<Error>(operation.title(), left,
+                           {operation.name + "(", number_after_a_barrier(operation),
+                            "within 3000 ms, still absent: rank 1 (last in barrier, operation 0)"},
+                           [&] { throw Timeout(messages[i]); });
+  }
+}
+
+void silence(Communicator& world, const std::filesystem::path& directory) {
+  std::vector<Started> all = a_part_for_each_operation(world);
+  const std::int64_t victim = processes_of(world)[kVictim];
+  if (world.rank() == kVictim) {
+    raise(SIGSTOP);
+    return;
+  }
+  wait_until_stopped(victim);
+  Verdicts verdicts(directory, world.rank());
+  expect_silence(all, verdicts);
+  verdicts.end();
+  wait_for_ends(directory, {0, 2});
+  kill(static_cast<pid_t>(victim), SIGCONT);
+}
+
+void leaving(Communicator& world, const std::filesystem::path& directory) {
+  std::vector<Started> all = a_part_for_each_operation(world);
+  world.barrier().wait();
+  if (world.rank() == kVictim) return;
+  Verdicts verdicts(directory, world.rank());
+  const Call call{.peer = kVictim};
+  for (Started& each : all) {
+    verdicts.expect<PeerLost>(each.operation.title(), kAtOnce,
+                              {each.operation.name + "(", number_after_a_barrier(each.operation),
+                               "rank 1 (last in barrier, operation 0) left"},
+                              [&] { each.operation.start(*each.part, call).wait(); });
+  }
+  verdicts.expect<PeerLost>("the world", kAtOnce, {"all_reduce(", "rank 1", "left"},
+                            [&] { world.all_reduce(at::zeros({100})).wait(); });
+  verdicts.end();
+}
+
+// --- Mismatch.
+
+struct Misfit {
+  std::string title;
+  std::function<Work(Communicator&)> first;   // of rank 0, and of rank 1 unless it is a transfer
+  std::function<Work(Communicator&)> second;  // of rank 2
+  std::vector<std::string> said;
+  bool is_transfer = false;
+};
+
+std::vector<Misfit> other_arguments() {
+  std::vector<Misfit> all;
+  for (const AnyOperation& operation : every_operation()) {
+    const AnyOperation answer = answer_to(operation);
+    const Call call{.peer = 2};
+    for (Disagreement& other : disagreements(operation, call, 3)) {
+      other.other.peer = 0;
+      all.push_back({operation.title() + ", " + other.title,
+                     [=](Communicator& c) { return operation.start(c, call); },
+                     [=](Communicator& c) { return answer.start(c, other.other); },
+                     {"operation 0", "rank 2", other.said_first, other.said_second},
+                     operation.is_transfer()});
+    }
+  }
+  return all;
+}
+
+// Each against the next, so that each is on either side once.
+std::vector<Misfit> other_operations() {
+  std::vector<Misfit> all;
+  const std::vector<AnyOperation> operations = every_operation();
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const AnyOperation& first = operations[i];
+    const AnyOperation& second = operations[(i + 3) % operations.size()];
+    if (second.is_transfer() || first.name == second.name) continue;
+    all.push_back(
+        {first.title() + " and " + second.title(),
+         [=](Communicator& c) { return first.start(c, Call{.peer = 2}); },
+         [=](Communicator& c) { return second.start(c, Call{}); },
+         {"operation 0", " called " + first.name + "(", "rank 2 called " + second.name + "("},
+         first.is_transfer()});
+  }
+  return all;
+}
+
+void mismatch(Communicator& world, const std::filesystem::path& directory) {
+  std::vector<Misfit> all = other_arguments();
+  for (Misfit& misfit : other_operations()) all.push_back(std::move(misfit));
+  Verdicts verdicts(directory, world.rank());
+  for (const Misfit& misfit : all) {
+    const auto part = world.split(0, 0);
+    if (world.rank() != 1 || !misfit.is_transfer) {
+      verdicts.expect<Mismatch>(misfit.title, kAtOnce, misfit.said, [&] {
+        (world.rank() == 2 ? misfit.second : misfit.first)(*part).wait();
+      });
+    }
+    world.barrier().wait();  // else the next split might be late for its part
+  }
+  verdicts.end();
+}
+
+void run(int argc, char** argv) {
+  const std::string kind = argv[1];
+  const RankEnv env = RankEnv::from_environment();
+  const milliseconds timeout = kind == "silence" ? kSilence : std::chrono::seconds(20);
+  const std::filesystem::path directory = argv[3];
+  {
+    World world = World::create(env, {.transport = argv[2], .timeout = timeout});
+    if (kind == "death") death(world.communicator(), directory, {argv + 4, argv + argc});
+    if (kind == "silence") silence(world.communicator(), directory);
+    if (kind == "leaving") leaving(world.communicator(), directory);
+    if (kind == "mismatch") mismatch(world.communicator(), directory);
+  }
+  if (kind != "leaving") return;
+  wait_for_ends(directory, {0, 2});
+  std::_Exit(0);
+}
+
+}  // namespace
+}  // namespace muster::testing
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "list") {
+    for (const auto& way : muster::testing::death_cases()) std::printf("%s\n", way.title.c_str());
+    return 0;
+  }
+  muster::testing::run(argc, argv);
+}

@@ -1,0 +1,173 @@
+// survivors KIND TRANSPORT DIRECTORY [MICROSECONDS]: ranks that MPI connects call shrink(), and
+// write what came of it to DIRECTORY (verdicts.h). KIND is one of
+//   deaths     of 6 ranks: an abort, after which all go on; then rank 1 dies; then rank 4
+//   meanwhile  of 6 ranks rank 1 dies, and rank 3 so many microseconds later, while the others
+//   shrink silence    of rank 1 of 3, which is killed once the others were told that they wait for
+//   it refusal    of 3 ranks, by an MPI that cannot do it
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/operation_checks.h"
+#include "end_to_end/programs/verdicts.h"
+#include "muster/base/error.h"
+#include "muster/collectives/world.h"
+
+namespace muster::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Ranks = std::vector<int>;
+using std::chrono::milliseconds;
+
+constexpr auto kDeadline = milliseconds(20000);
+constexpr auto kAtOnce = milliseconds(1000);
+
+std::string text_of(const Ranks& ranks) {
+  std::ostringstream text;
+  for (const int rank : ranks) text << rank << " ";
+  return text.str();
+}
+
+void check(Communicator& communicator) {
+  check_operations_at(communicator, Memory::kOrdinary, 1000, at::kFloat);
+  check_operations_at(communicator, Memory::kSymmetric, 4097, at::kLong);
+  check_canonical_at(communicator, Memory::kSymmetric, 4096, at::kFloat, 7);
+  check_split(communicator);
+}
+
+bool all_checks_passed() {
+  return !::testing::UnitTest::GetInstance()->ad_hoc_test_result().Failed();
+}
+
+void run_until_lost(Communicator& communicator) {
+  try {
+    for (;;) communicator.all_reduce(at::zeros({100000})).wait();
+  } catch (const PeerLost&) {
+  }
+}
+
+/// The next generation has the ranks `expected` of `communicator`, soon, and works.
+std::unique_ptr<Communicator> expect_to_go_on(const std::string& title, Communicator& communicator,
+                                              const Ranks& expected, Verdicts& verdicts) {
+  const Clock::time_point begin = Clock::now();
+  auto left = communicator.shrink(kDeadline);
+  const bool right =
+      left->previous_ranks() == expected && left->generation() == communicator.generation() + 1 &&
+      left->rank() ==
+          std::find(expected.begin(), expected.end(), communicator.rank()) - expected.begin();
+  verdicts.write(title, right, begin, kAtOnce, "went on with " + text_of(left->previous_ranks()));
+  check(*left);
+  verdicts.write(title + ": operations", all_checks_passed(), Clock::now(), kAtOnce, "");
+  return left;
+}
+
+[[noreturn]] void die() {
+  for (;;) raise(SIGKILL);
+}
+
+void deaths(Communicator& world, Verdicts& verdicts) {
+  if (world.rank() == 2) world.abort("a fresh start is wanted");
+  auto all = expect_to_go_on("abort", world, {0, 1, 2, 3, 4, 5}, verdicts);
+  if (world.rank() == 1) die();
+  run_until_lost(*all);
+  auto five = expect_to_go_on("death of 1", *all, {0, 2, 3, 4, 5}, verdicts);
+  if (world.rank() == 4) die();
+  run_until_lost(*five);
+  expect_to_go_on("death of 4", *five, {0, 1, 2, 4}, verdicts);
+}
+
+void meanwhile(Communicator& world, Verdicts& verdicts, std::chrono::microseconds delay) {
+  world.barrier().wait();
+  if (world.rank() == 1) die();
+  if (world.rank() == 3) {
+    std::thread([delay] {
+      const auto end = Clock::now() + delay;
+      while (Clock::now() < end) std::this_thread::yield();
+      die();
+    }).detach();
+  }
+  const Clock::time_point begin = Clock::now();
+  auto left = world.shrink(kDeadline);
+  if (left->world_size() == 5) {  // all had met before the second died
+    run_until_lost(*left);
+    left = left->shrink(kDeadline);
+  }
+  at::Tensor ranks = at::full({1}, world.rank(), at::kLong);
+  left->all_reduce(ranks).wait();
+  const bool right = left->world_size() == 4 && ranks.item<std::int64_t>() == 0 + 2 + 4 + 5;
+  verdicts.write("two deaths", right, begin, 2 * kAtOnce,
+                 std::to_string(left->world_size()) + " ranks went on");
+  check(*left);
+  verdicts.write("two deaths: operations", all_checks_passed(), Clock::now(), kAtOnce, "");
+}
+
+void silence(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
+  constexpr int kSilent = 1;
+  at::Tensor process = at::full({1}, static_cast<std::int64_t>(getpid()), at::kLong);
+  world.broadcast(process, kSilent).wait();
+  if (world.rank() == kSilent) raise(SIGSTOP);
+  wait_until_stopped(process.item<std::int64_t>());
+  const milliseconds deadline(500);
+  verdicts.expect<Timeout>(
+      "silence", deadline + kAtOnce,
+      {"within 500 ms, still absent: rank 1 (last in broadcast, operation 1)", "end those"},
+      [&] { world.shrink(deadline); });
+  poll_until([&] { return std::filesystem::file_size(Verdicts::path(directory, 2)) > 0; });
+  if (world.rank() == 0) kill(static_cast<pid_t>(process.item<std::int64_t>()), SIGKILL);
+  expect_to_go_on("after its end", world, {0, 2}, verdicts);
+}
+
+void refusal(Communicator& world, Verdicts& verdicts) {
+  world.barrier().wait();
+  if (world.rank() == 0) world.abort("a fresh start is wanted");
+  verdicts.expect<ConfigError>("shrink", kAtOnce, {"ULFM", "--with-ft ulfm"},
+                               [&] { world.shrink(kDeadline); });
+  verdicts.expect<ConfigError>("replace", kAtOnce, {"share memory", "shrink() instead"},
+                               [&] { world.replace(kDeadline); });
+}
+
+void run(char** argv) {
+  const std::string kind = argv[1];
+  const std::filesystem::path directory = argv[3];
+  const RankEnv env = RankEnv::from_environment();
+  World world = World::create(env, {.transport = argv[2], .timeout = kDeadline});
+  Communicator& all = world.communicator();
+  Ranks left;
+  {
+    Verdicts verdicts(directory, env.rank);
+    if (kind == "deaths") deaths(all, verdicts), left = {0, 2, 3, 5};
+    if (kind == "meanwhile") {
+      meanwhile(all, verdicts, std::chrono::microseconds(std::atoi(argv[4])));
+      left = {0, 2, 4, 5};
+    }
+    if (kind == "silence") silence(all, verdicts, directory), left = {0, 2};
+    if (kind == "refusal") refusal(all, verdicts), left = {0, 1, 2};
+    verdicts.end();
+  }
+  wait_for_ends(directory, left);
+  std::_Exit(0);  // MPI's exit handlers may wait for the dead
+}
+
+}  // namespace
+}  // namespace muster::testing
+
+int main(int, char** argv) {
+  try {
+    muster::testing::run(argv);
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    std::fflush(stdout);
+    std::_Exit(1);
+  }
+}
