@@ -31,6 +31,7 @@ std::vector<std::int64_t> expired_steps(const Retention& retention,
   if (retention.keep_every > 0) {
     std::erase_if(expired, [&](std::int64_t step) { return step % retention.keep_every == 0; });
   }
+  if (retention.keep_step) std::erase(expired, *retention.keep_step);
   return expired;
 }
 

@@ -31,6 +31,14 @@ TEST(RetentionTest, KeepsEveryNthBesides) {
   EXPECT_THAT(expired(1, 1000, {0, 7, 8}), ElementsAre(7)) << "step 0 is a multiple of everything";
 }
 
+TEST(RetentionTest, KeepsOneStepBesides) {
+  EXPECT_THAT(
+      expired_steps({.keep_last = 1, .keep_step = 10}, std::vector<std::int64_t>{10, 20, 30}),
+      ElementsAre(20));
+  EXPECT_THAT(expired_steps({.keep_last = 1, .keep_step = 5}, std::vector<std::int64_t>{10, 20}),
+              ElementsAre(10));
+}
+
 // For every rule and every set of steps: the newest `keep_last` and the multiples stay, all else
 // goes.
 TEST(RetentionTest, HoldsForEverySmallCase) {

@@ -245,10 +245,32 @@ TEST(Engine, ALossThatIsNotFiniteIsNamedAndChangesNothing) {
   try {
     engine.finish_step(0.1);
     ADD_FAILURE() << "a loss of NaN was taken";
-  } catch (const UserError& error) {
+  } catch (const LossNotFinite& error) {
+    EXPECT_EQ(error.logical_rank(), 3);
     EXPECT_NE(std::string(error.what()).find("logical rank 3"), std::string::npos) << error.what();
   }
   EXPECT_TRUE(torch::equal(linear->weight.detach(), before));
+}
+
+TEST(Engine, AGradientThatIsNotFiniteIsNamed) {
+  torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::Linear(4, 1));
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  Engine engine(*net, *g_communicator, options);
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    // The derivative of the root is infinite at 0.
+    const torch::Tensor root = torch::sqrt((net[1]->parameters()[0] * 0).sum());
+    engine.backward(net->forward(torch::ones({2, 4})).mean() + root, 2.0);
+  }
+  try {
+    engine.finish_step(0.1);
+    ADD_FAILURE() << "a gradient of NaN was taken";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("first in parameter '1.weight'"), std::string::npos)
+        << error.what();
+  }
 }
 
 // Neither the optimizer's step count nor the average of weights sees a skipped step.

@@ -18,12 +18,14 @@ TEST(RunState, ProgressSurvivesJson) {
                              .epoch = 2,
                              .position = 96,
                              .ledger = 0xfedcba9876543210u,
+                             .tokens = 12345,
                              .loss_scale = {4096, 17, 3}};
   const JobProgress back = JobProgress::from_json(progress.to_json(), "test");
   EXPECT_EQ(back.step, 7);
   EXPECT_EQ(back.epoch, 2);
   EXPECT_EQ(back.position, 96);
   EXPECT_EQ(back.ledger, progress.ledger);
+  EXPECT_EQ(back.tokens, 12345);
   EXPECT_EQ(back.loss_scale.scale, 4096);
   EXPECT_EQ(back.loss_scale.good_steps, 17);
   EXPECT_EQ(back.loss_scale.skipped_steps, 3);

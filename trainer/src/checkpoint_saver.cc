@@ -12,6 +12,7 @@
 #include "muster/base/dtype.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
+#include "muster/checkpoint/layout.h"
 #include "text_exchange.h"
 
 namespace muster::internal {
@@ -118,6 +119,18 @@ std::optional<Json> CheckpointSaver::restore(
   const Checkpoint checkpoint = Checkpoint::open(path, *env_);
   const Json& run_state = checkpoint.manifest().run_state;
   check(run_state, path);
+  read_into(engine, checkpoint, path);
+  return run_state;
+}
+
+void CheckpointSaver::load(Engine& engine, std::int64_t step) {
+  const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
+  read_into(engine, Checkpoint::open(path, *env_), path.string());
+  communicator_.barrier().wait();  // before anybody reads what another wrote
+}
+
+void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
+                                const std::string& path) {
   const std::vector<StateTensor> state = engine.state();
   if (state.size() != checkpoint.manifest().tensors.size()) {
     for (const auto& [name, entry] : checkpoint.manifest().tensors) {
@@ -134,11 +147,12 @@ std::optional<Json> CheckpointSaver::restore(
     const SourceRange target = range_of(tensor, all_held(tensor));
     checkpoint.read(target.range, const_cast<void*>(target.data));
   }
-  return run_state;
 }
 
-void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state) {
+void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
+                            std::optional<std::int64_t> best_step) {
   finish();
+  retention_.keep_step = best_step;
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
     // What every rank holds is divided over the files; what is sharded goes to its owner's.

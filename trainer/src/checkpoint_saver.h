@@ -14,6 +14,7 @@
 #include "muster/base/json.h"
 #include "muster/base/rank_env.h"
 #include "muster/checkpoint/async_writer.h"
+#include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/checkpoint_store.h"
 #include "muster/checkpoint/retention.h"
 #include "muster/trainer/engine.h"
@@ -41,8 +42,14 @@ class CheckpointSaver {
       Engine& engine,
       const std::function<void(const Json& run_state, const std::string& origin)>& check);
 
+  /// Collective, with no save in flight. Fills the engine's state from the checkpoint of `step`.
+  /// Throws CheckpointError where it is not there, or damaged.
+  void load(Engine& engine, std::int64_t step);
+
   /// Collective. Starts a save; first finishes the one before. Blocks for the copy (and for that).
-  void start(Engine& engine, std::int64_t step, Json run_state);
+  /// Retention never gives up the checkpoint of `best_step`.
+  void start(Engine& engine, std::int64_t step, Json run_state,
+             std::optional<std::int64_t> best_step);
 
   /// Whether this rank has written its part of the save in flight. Never blocks. Throws what
   /// writing threw.
@@ -57,6 +64,7 @@ class CheckpointSaver {
 
  private:
   void move_aside();
+  void read_into(Engine& engine, const checkpoint::Checkpoint& checkpoint, const std::string& path);
   void report(const checkpoint::Committed& committed);
 
   std::unique_ptr<Env> env_;

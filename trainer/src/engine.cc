@@ -127,7 +127,7 @@ class Engine::Impl {
                               micro.logical_rank, micro.micro_step));
   }
 
-  void backward(const at::Tensor& loss, double weight) {
+  double backward(const at::Tensor& loss, double weight) {
     if (loss.numel() != 1 || !loss.requires_grad()) {
       throw UserError("loss: expected a scalar that depends on the parameters, found " +
                       std::to_string(loss.numel()) + " elements" +
@@ -150,6 +150,7 @@ class Engine::Impl {
     gradients_.begin_backward(in_last_micro_step());
     // The weight enters as the root gradient, which scales every gradient by it.
     loss.backward(at::full_like(loss, weight * loss_scale_.scale, at::TensorOptions(at::kFloat)));
+    return value;
   }
 
   StepReport finish_step(double learning_rate) {
@@ -163,8 +164,7 @@ class Engine::Impl {
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
       throw UserError("step: expected at least one sample in the global batch, found none");
-    if (!std::isfinite(report.loss) && !scales_loss())
-      throw UserError(loss_not_finite(report.loss));
+    if (!std::isfinite(report.loss) && !scales_loss()) throw loss_not_finite(report.loss);
     report.loss_scale = loss_scale_.scale;
     report.gradient_norm = update(report.weight, learning_rate);
     report.skipped = !std::isfinite(report.gradient_norm);
@@ -281,19 +281,34 @@ class Engine::Impl {
   bool scales_loss() const { return options_.precision == Precision::kFloat16Mixed; }
 
   /// Collective, on the way to an error: the first logical rank whose loss was not finite.
-  std::string loss_not_finite(double loss) {
-    at::Tensor first = at::full({1}, std::int64_t{options_.logical_ranks}, at::kLong);
-    if (not_finite_) first.fill_(not_finite_->logical_rank);
-    communicator_.all_reduce(first, ReduceOp::kMin).wait();
-    return "step " + std::to_string(step_ + 1) + ": expected a finite loss, found " +
-           std::to_string(loss) + "; logical rank " + std::to_string(first.item<std::int64_t>()) +
-           " has the first such micro-batch; no update was made";
+  LossNotFinite loss_not_finite(double loss) {
+    const std::int64_t first =
+        least_of_all_ranks(not_finite_ ? not_finite_->logical_rank : options_.logical_ranks);
+    return LossNotFinite("step " + std::to_string(step_ + 1) + ": expected a finite loss, found " +
+                             (std::isnan(loss) ? "nan" : std::to_string(loss)) + "; logical rank " +
+                             std::to_string(first) +
+                             " has the first such micro-batch; no update was made",
+                         static_cast<int>(first));
   }
 
-  std::string gradient_not_finite() const {
+  /// Collective, on the way to an error: the first parameter whose gradient was not finite.
+  std::string gradient_not_finite() {
+    const std::size_t mine = internal::first_not_finite(
+        layout_, shard_, [this](std::size_t b) { return gradients_.reduced(b); });
+    const auto first =
+        static_cast<std::size_t>(least_of_all_ranks(static_cast<std::int64_t>(mine)));
     return "step " + std::to_string(step_ + 1) +
-           ": expected a finite gradient, found one whose norm is not; the loss was finite; lower "
-           "the learning rate, clip the gradient, or look for a division by zero in backward";
+           ": expected a finite gradient, found one whose norm is not" +
+           (first < trainable_.size() ? ", first in parameter '" + trainable_[first].name + "'"
+                                      : "") +
+           "; the loss was finite; lower the learning rate, clip the gradient, or look for a "
+           "division by zero in backward";
+  }
+
+  std::int64_t least_of_all_ranks(std::int64_t mine) {
+    at::Tensor least = at::full({1}, mine, at::kLong);
+    communicator_.all_reduce(least, ReduceOp::kMin).wait();
+    return least.item<std::int64_t>();
   }
 
   /// Returns the norm of the mean gradient, before clipping. Where that is not finite in float16,
@@ -397,7 +412,9 @@ LogicalRange Engine::logical_ranks() const { return impl_->run(); }
 const std::vector<MicroStep>& Engine::micro_steps() const { return impl_->micro_steps(); }
 void Engine::begin_step() { impl_->begin_step(); }
 void Engine::begin_micro_step(const MicroStep& micro) { impl_->begin_micro_step(micro); }
-void Engine::backward(const at::Tensor& loss, double weight) { impl_->backward(loss, weight); }
+double Engine::backward(const at::Tensor& loss, double weight) {
+  return impl_->backward(loss, weight);
+}
 StepReport Engine::finish_step(double learning_rate) { return impl_->finish_step(learning_rate); }
 std::int64_t Engine::step() const { return impl_->step(); }
 const LossScale& Engine::loss_scale() const { return impl_->loss_scale(); }

@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "optimizer_kernels.h"
@@ -39,6 +40,21 @@ double GradientNorm::reduce(Communicator& communicator) {
   const auto* sums = all_.const_data_ptr<double>();
   for (std::size_t i = 0; i < places_.size(); ++i) in_order_[i] = sums[places_[i]];
   return std::sqrt(tree_sum(in_order_.data(), static_cast<std::int64_t>(in_order_.size())));
+}
+
+std::size_t first_not_finite(const FlatLayout& layout, const ShardLayout& shard,
+                             const std::function<const float*(std::size_t bucket)>& gradient) {
+  for (std::size_t i = 0; i < layout.parameters.size(); ++i) {
+    const std::size_t bucket = layout.bucket_of[i];
+    const FlatRange piece = shard.pieces[bucket].flat;
+    const FlatRange parameter = layout.parameters[i];
+    const std::int64_t begin = std::clamp(parameter.begin, piece.begin, piece.end);
+    const std::int64_t end = std::clamp(parameter.end, begin, piece.end);
+    const float* values = gradient(bucket) - piece.begin;
+    if (!std::all_of(values + begin, values + end, [](float x) { return std::isfinite(x); }))
+      return i;
+  }
+  return layout.parameters.size();
 }
 
 }  // namespace muster::internal

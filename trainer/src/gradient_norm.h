@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "flat_layout.h"
@@ -31,6 +32,11 @@ class GradientNorm {
   at::Tensor all_;                    // those of all ranks, end to end
   std::vector<double> in_order_;
 };
+
+/// Of the parameters of which this rank's pieces hold an element that is not finite, the first by
+/// registration; their number where there is none. `gradient` gives a bucket's piece.
+std::size_t first_not_finite(const FlatLayout& layout, const ShardLayout& shard,
+                             const std::function<const float*(std::size_t bucket)>& gradient);
 
 }  // namespace muster::internal
 

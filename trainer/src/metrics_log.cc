@@ -25,6 +25,14 @@ std::string lines_up_to_step(const std::string& text, std::int64_t step) {
   return text.substr(0, keep);
 }
 
+void write_file(const std::filesystem::path& path, const Json& json) {
+  try {
+    make_system_env()->write_text_atomically(path, json.dump() + "\n");
+  } catch (const FileError& e) {
+    throw CheckpointError(std::string(e.what()) + "; check --checkpoint-dir");
+  }
+}
+
 MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t step)
     : path_(path), fd_(-1) {
   try {

@@ -30,6 +30,9 @@ class MetricsLog {
   int fd_;
 };
 
+/// Puts a JSON file in its place whole. Throws CheckpointError when it cannot be written.
+void write_file(const std::filesystem::path& path, const Json& json);
+
 /// The lines of `text` up to the first whose "step" is above `step` or that is no whole JSON line.
 /// Pure.
 std::string lines_up_to_step(const std::string& text, std::int64_t step);

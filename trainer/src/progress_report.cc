@@ -1,6 +1,8 @@
 // Progress messages and log lines.
 #include "progress_report.h"
 
+#include <string>
+
 #include "muster/base/log.h"
 
 namespace muster::internal {
@@ -18,8 +20,8 @@ void ProgressReport::resumed(std::int64_t step) {
   if (control_ != nullptr) control_->send(Resumed{step});
 }
 
-void ProgressReport::step(const StepReport& report, std::int64_t total_steps, std::int64_t epoch,
-                          Clock::time_point now) {
+void ProgressReport::step(const StepReport& report, std::int64_t total_steps, bool last,
+                          std::int64_t epoch, Clock::time_point now) {
   if (rank_ != 0) return;
   if (window_start_ == Clock::time_point{}) window_start_ = now;
   window_samples_ += report.weight;
@@ -31,11 +33,11 @@ void ProgressReport::step(const StepReport& report, std::int64_t total_steps, st
       window_samples_ = 0;
     }
   }
-  const bool last = report.step == total_steps;
   if (control_ == nullptr) {
     if (last || report.step % log_every_ == 0) {
-      MUSTER_LOG(INFO) << "step " << report.step << "/" << total_steps << " epoch " << epoch
-                       << " loss " << report.loss << " ("
+      MUSTER_LOG(INFO) << "step " << report.step
+                       << (total_steps > 0 ? "/" + std::to_string(total_steps) : "") << " epoch "
+                       << epoch << " loss " << report.loss << " ("
                        << static_cast<std::int64_t>(samples_per_second_) << " samples/s)";
     }
     return;

@@ -19,7 +19,8 @@ class ProgressReport {
 
   void resumed(std::int64_t step);
   /// Rate-limited to 20 messages a second; the first and the last step are always told.
-  void step(const StepReport& report, std::int64_t total_steps, std::int64_t epoch,
+  /// `total_steps` is 0 where their number is not known.
+  void step(const StepReport& report, std::int64_t total_steps, bool last, std::int64_t epoch,
             Clock::time_point now);
   /// Time was spent on something other than steps: the rate is measured anew from `now`.
   void pause(Clock::time_point now);

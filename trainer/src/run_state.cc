@@ -16,6 +16,7 @@ Json JobProgress::to_json() const {
           {"epoch", epoch},
           {"position", position},
           {"ledger", hex},
+          {"tokens", tokens},
           {"loss_scale", loss_scale.scale},
           {"loss_scale_good_steps", loss_scale.good_steps},
           {"skipped_steps", loss_scale.skipped_steps}};
@@ -28,6 +29,7 @@ JobProgress JobProgress::from_json(const Json& json, const std::string& origin) 
     progress.epoch = json_field<std::int64_t>(json, "epoch", origin);
     progress.position = json_field<std::int64_t>(json, "position", origin);
     progress.ledger = std::stoull(json_field<std::string>(json, "ledger", origin), nullptr, 16);
+    progress.tokens = json_field<double>(json, "tokens", origin);
     progress.loss_scale.scale = json_field<double>(json, "loss_scale", origin);
     progress.loss_scale.good_steps =
         json_field<std::int64_t>(json, "loss_scale_good_steps", origin);

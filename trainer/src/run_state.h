@@ -19,6 +19,7 @@ struct JobProgress {
   std::int64_t epoch = 0;
   std::int64_t position = 0;  ///< Samples of this epoch's order that are done.
   std::uint64_t ledger = 0;   ///< Hash of the ids of all samples so far, in order of steps.
+  double tokens = 0;          ///< Of all losses' weights: samples where those are none.
   LossScale loss_scale;
 
   Json to_json() const;

@@ -111,6 +111,11 @@ double Schedule::rate(std::int64_t step) const {
   return base_rate * curve(*this, kind, step - begin, total_steps - begin);
 }
 
+bool Schedule::endless() const {
+  return kind == ScheduleKind::kConstant || kind == ScheduleKind::kStep ||
+         kind == ScheduleKind::kExponential;
+}
+
 std::vector<std::string> Schedule::validate() const {
   std::vector<std::string> problems;
   const auto require = [&](bool good, const char* flag, const char* expected, auto found) {

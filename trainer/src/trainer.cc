@@ -7,6 +7,8 @@ void Trainer::add_options(OptionSet&) {}
 
 std::shared_ptr<const Dataset> Trainer::test_dataset() { return nullptr; }
 
+std::shared_ptr<const Dataset> Trainer::validation_dataset() { return nullptr; }
+
 void Trainer::evaluate_batch(const Batch& batch, MetricSums& sums) {
   const Loss loss = compute_loss(batch);
   const double weight = loss.weight == 0 ? static_cast<double>(batch.size()) : loss.weight;
@@ -17,6 +19,10 @@ bool Trainer::decays(const std::string&, const at::Tensor& parameter) const {
   return parameter.dim() >= 2;
 }
 
+void Trainer::on_step_end(const StepReport&) {}
+void Trainer::on_epoch_end(std::int64_t) {}
+void Trainer::on_evaluation(const EvaluationReport&) {}
+void Trainer::on_checkpoint(std::int64_t, const std::filesystem::path&) {}
 void Trainer::on_finished() {}
 
 }  // namespace muster

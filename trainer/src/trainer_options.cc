@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "muster/base/error.h"
+#include "score_watch.h"
 
 namespace muster {
 
@@ -18,6 +20,10 @@ void TrainerOptions::bind(OptionSet& set) {
           "Samples in a micro-batch; global batch = logical ranks x accumulation steps x this");
   set.add("epochs", &epochs, "Passes over the training data");
   set.add("steps", &steps, "Updates to make; 0: as many as --epochs has");
+  set.add("tokens", &tokens,
+          "End after so many tokens (samples where the loss is a mean over samples); 0: no such "
+          "limit. With --epochs 0 the only one");
+  set.add("minutes", &minutes, "End after so long a training, restarts included; as --tokens");
   set.add("seed", &seed, "Of initial weights, sample order, dropout");
   set.add("drop-last", &drop_last, "Leave out the short step at the end of an epoch");
   set.add("threads", &threads, "Threads a rank computes with");
@@ -66,12 +72,19 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("keep-checkpoints", &keep_checkpoints, "Newest checkpoints to keep");
   set.add("keep-every", &keep_every,
           "Also keep every checkpoint whose step is a multiple of this; 0: none");
-  set.add("fresh", &fresh, "Start over; what is in --checkpoint-dir is moved aside, not deleted");
+  set.add("run", &run,
+          "Name of the run: its checkpoints are in this directory of --checkpoint-dir. A run that "
+          "has ended is refused");
+  set.add("fresh", &fresh, "Start over; the checkpoints there are moved aside, not deleted");
   set.add("allow-other-numerics", &allow_other_numerics,
           "Resume although machine class or library versions differ (bits will too)");
   set.group("Evaluation and reports");
   set.add("eval-every", &eval_every, "Epochs between evaluations; 0: at the end only");
   set.add("eval-batch", &eval_batch, "Samples in an evaluation batch");
+  set.add("score", &score,
+          "What tells the best checkpoint, which is then kept: max:METRIC or min:METRIC");
+  set.add("patience", &patience, "Evaluations without a better score that end training; 0: never");
+  set.add("min-delta", &min_delta, "By how much a score must be better for --patience");
   set.add("log-every", &log_every, "Steps between log lines");
   set.group("Circumstances");
   set.add_choice("transport", &transport, {"auto", "shm", "mpi"}, "How ranks exchange tensors");
@@ -87,8 +100,14 @@ void TrainerOptions::bind(OptionSet& set) {
 
 namespace {
 
-constexpr std::array<std::string_view, 17> kCircumstances = {"epochs",
+constexpr std::array<std::string_view, 23> kCircumstances = {"epochs",
                                                              "steps",
+                                                             "tokens",
+                                                             "minutes",
+                                                             "run",
+                                                             "score",
+                                                             "patience",
+                                                             "min-delta",
                                                              "checkpoint-dir",
                                                              "checkpoint-every",
                                                              "keep-checkpoints",
@@ -105,11 +124,19 @@ constexpr std::array<std::string_view, 17> kCircumstances = {"epochs",
                                                              "prefetch",
                                                              "data"};
 
+constexpr const char* kNameCharacters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+
 }  // namespace
 
 bool is_circumstance(const std::string& option_name) {
   return std::find(kCircumstances.begin(), kCircumstances.end(), option_name) !=
          kCircumstances.end();
+}
+
+std::filesystem::path TrainerOptions::run_directory() const {
+  const std::filesystem::path directory(checkpoint_dir);
+  return run.empty() ? directory : directory / run;
 }
 
 std::vector<std::string> TrainerOptions::validate() const {
@@ -131,6 +158,26 @@ std::vector<std::string> TrainerOptions::validate() const {
   } catch (const ConfigError& e) {
     problems.push_back(e.what());
   }
+  require(tokens >= 0, "--tokens", "0 or more", tokens);
+  require(minutes >= 0 && minutes <= 1e9, "--minutes", "0 to 1000000000", minutes);
+  if (!run.empty()) {
+    if (checkpoint_dir.empty())
+      problems.push_back("--run: expected a --checkpoint-dir beside it, found none");
+    if (run.front() == '.' || run.find_first_not_of(kNameCharacters) != std::string::npos) {
+      problems.push_back("--run: expected letters, digits, '-', '_' and '.' (not first), found '" +
+                         run + "'");
+    }
+  }
+  if (!score.empty()) {
+    try {
+      internal::parse_score(score);
+    } catch (const ConfigError& e) {
+      problems.push_back(e.what());
+    }
+  }
+  require(patience >= 0, "--patience", "0 or more", patience);
+  require(patience == 0 || !score.empty(), "--patience", "a --score beside it", patience);
+  require(min_delta >= 0 && std::isfinite(min_delta), "--min-delta", "0 or more", min_delta);
   require(checkpoint_every >= 0, "--checkpoint-every", "0 or more", checkpoint_every);
   require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every",
           "a --checkpoint-dir beside it", checkpoint_every);

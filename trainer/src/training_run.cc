@@ -2,13 +2,11 @@
 #include "training_run.h"
 
 #include <ATen/ops/zeros.h>
-#include <c10/util/Exception.h>
 #include <torch/nn/module.h>
 
-#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <utility>
 
 #include "evaluation.h"
 #include "metric_exchange.h"
@@ -17,57 +15,18 @@
 #include "muster/base/hash.h"
 #include "muster/base/log.h"
 #include "muster/base/version.h"
-#include "numerics.h"
+#include "muster/checkpoint/layout.h"
+#include "not_finite_search.h"
 #include "run_together.h"
 #include "seeding.h"
 #include "text_exchange.h"
+#include "user_code.h"
 
 namespace muster {
+
+using internal::call_user_code;
+
 namespace {
-
-/// Runs a piece of the user's code; what it throws (our own errors aside) becomes a UserError that
-/// says where it happened.
-template <typename F>
-auto call_user_code(const std::string& where, F&& code) -> decltype(code()) {
-  try {
-    return code();
-  } catch (const Error&) {
-    throw;
-  } catch (const c10::Error& e) {
-    throw UserError(where + " threw: " + e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    throw UserError(where + " threw: " + e.what());
-  }
-}
-
-std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer, std::int64_t seed) {
-  internal::seed_default_generator(
-      internal::stream_seed(static_cast<std::uint64_t>(seed), internal::StreamPurpose::kModelInit));
-  return call_user_code("build_model()", [&] {
-    auto model = trainer.build_model();
-    if (model == nullptr)
-      throw UserError("build_model(): expected a module, found nullptr; return the model");
-    model->train();
-    return model;
-  });
-}
-
-std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run) {
-  auto dataset = call_user_code("train_dataset()", [&] { return trainer.train_dataset(); });
-  if (dataset == nullptr)
-    throw UserError("train_dataset(): expected a data set, found nullptr; return one");
-  const TrainerOptions& options = trainer.options;
-  LoaderOptions loader;
-  loader.logical_ranks = static_cast<int>(options.logical_ranks);
-  loader.first_logical_rank = run.begin;
-  loader.end_logical_rank = run.end;
-  loader.accumulation_steps = options.accumulation_steps;
-  loader.micro_batch = options.micro_batch;
-  loader.seed = static_cast<std::uint64_t>(options.seed);
-  loader.drop_last = options.drop_last;
-  loader.prefetch_batches = static_cast<int>(options.prefetch);
-  return std::make_unique<DataLoader>(std::move(dataset), loader);
-}
 
 /// A hash of one micro-batch's sample ids, keyed by its place, so that the sum over all places does
 /// not depend on who had which.
@@ -79,135 +38,56 @@ std::uint64_t ledger_of(const MicroBatch& micro) {
   return hash;
 }
 
+void print(std::int64_t step, const char* part, const MetricSums& sums) {
+  std::printf("step %lld %s:", static_cast<long long>(step), part);
+  for (const auto& [name, value] : sums.values()) std::printf(" %s %.4f", name.c_str(), value);
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+double score_of(const MetricSums& sums, const std::string& metric) {
+  std::string names;
+  for (const auto& [name, value] : sums.values()) {
+    if (name == metric) return value;
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  throw ConfigError("--score: expected a metric of the evaluation (" + names + "), found '" +
+                    metric + "'; choose one of them, or add it in evaluate_batch()");
+}
+
 }  // namespace
 
-TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set,
-                         ControlChannel* control)
-    : trainer_(trainer),
-      world_(world),
-      communicator_(world.communicator()),
-      options_(trainer.options),
-      control_(control),
-      job_(internal::job_definition(option_set)),
-      numerics_(internal::numerics_fingerprint()),
-      stop_request_(control),
-      progress_report_(control, world.env().rank, options_.log_every) {
-  check_numerics();
-  const LogicalRange run = assign_logical_ranks(
-      static_cast<int>(options_.logical_ranks),
-      communicator_.world_size())[static_cast<std::size_t>(communicator_.rank())];
-  internal::run_together(communicator_, [&] {
-    model_ = build_model(trainer_, options_.seed);
-    loader_ = make_loader(trainer_, run);
-    test_dataset_ = call_user_code("test_dataset()", [&] { return trainer_.test_dataset(); });
-  });
-  EngineOptions engine_options = options_.engine_options();
-  engine_options.decays = [this](const std::string& name, const at::Tensor& parameter) {
-    return trainer_.decays(name, parameter);
-  };
-  internal::run_alike(communicator_, [&] {
-    engine_ = std::make_unique<Engine>(*model_, communicator_, std::move(engine_options));
-  });
-  total_steps_ = options_.steps > 0 ? options_.steps : options_.epochs * loader_->steps_per_epoch();
-  schedule_ = options_.learning_rate_schedule(total_steps_);
-  restore();
-}
-
-void TrainingRun::check_numerics() {
-  const std::vector<std::string> all =
-      internal::gather_texts(communicator_, Json{{"job", job_}, {"numerics", numerics_}}.dump());
-  for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    const Json first = parse_json(all[0], "rank 0");
-    const Json other = parse_json(all[rank], "rank " + std::to_string(rank));
-    std::string text;
-    for (const char* part : {"job", "numerics"}) {
-      for (const std::string& line : internal::differences(first.at(part), other.at(part)))
-        text += "; " + line;
-    }
-    throw Mismatch("rank " + std::to_string(rank) + " differs from rank 0" + text +
-                   "; give every rank the same options, machine class and libraries");
-  }
-}
-
-void TrainingRun::restore() {
-  if (!options_.checkpoint_dir.empty()) {
-    const checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
-                                          .keep_every = options_.keep_every};
-    saver_.emplace(options_.checkpoint_dir, world_.env(), communicator_, retention, options_.fresh,
-                   [this](std::int64_t step, const std::filesystem::path& path) {
-                     progress_report_.checkpoint(step, path.string());
-                   });
-    const auto state =
-        saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
-          check_resumable(run_state, origin);
-        });
-    if (state) {
-      progress_ = internal::JobProgress::from_json(state->at("progress"), options_.checkpoint_dir);
-      engine_->resume(progress_.step, progress_.loss_scale);
-      loader_->restore({progress_.epoch, progress_.position});
-      if (world_.env().rank == 0) {
-        MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from "
-                         << options_.checkpoint_dir;
-      }
-    }
-    if (world_.env().rank == 0) {
-      metrics_log_.emplace(std::filesystem::path(options_.checkpoint_dir) / "metrics.jsonl",
-                           progress_.step);
-    }
-  }
-  trainer_.step_ = progress_.step;
-  progress_report_.resumed(progress_.step);
-}
-
-void TrainingRun::check_resumable(const Json& run_state, const std::string& origin) {
-  const auto refuse = [&](const char* part, const Json& ours, const char* advice) {
-    const Json theirs = run_state.value(part, Json::object());
-    const std::vector<std::string> lines = internal::differences(theirs, ours);
-    if (lines.empty()) return;
-    std::string text;
-    for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
-    throw ConfigError(origin + ": the checkpoint was written by a run with another " + part + ": " +
-                      text + "; " + advice);
-  };
-  refuse("job", job_, "give the same options, another --checkpoint-dir, or --fresh to start over");
-  if (!options_.allow_other_numerics) {
-    refuse("numerics", numerics_,
-           "the bits would differ: resume on the same class of machine, or pass "
-           "--allow-other-numerics");
-  }
-}
-
 RunOutcome TrainingRun::run() {
+  began_ = std::chrono::steady_clock::now();
   internal::StopReason stop = internal::StopReason::kNone;
-  while (progress_.step < total_steps_ && stop == internal::StopReason::kNone) {
+  while (ended_.empty() && stop == internal::StopReason::kNone) {
     const StepReport report = train_step();
     const Agreement agreement = agree();
     progress_.ledger = mix64(progress_.ledger, agreement.step_ledger);
+    ended_ = end_reached(agreement.time_is_up);
     log_step(report);
+    call_user_code("on_step_end()", [&] { trainer_.on_step_end(report); });
+    if (progress_.position == 0)
+      call_user_code("on_epoch_end()", [&] { trainer_.on_epoch_end(progress_.epoch); });
     if (agreement.parts_written) saver_->commit();
     if (saver_) saver_->poll();
-    if (evaluation_due()) evaluate();
+    const bool best = evaluation_due() && evaluate();
+    if (ended_.empty()) ended_ = end_reached(false);
     stop = agreement.stop;
-    if (checkpoint_due() || (stop != internal::StopReason::kNone && saver_)) save();
+    if (saver_ && (best || checkpoint_due() || stop != internal::StopReason::kNone)) save();
   }
   if (saver_) saver_->finish();
   communicator_.barrier().wait();  // nobody leaves before rank 0 has committed
   if (stop == internal::StopReason::kInterrupt) return RunOutcome::kInterrupted;
   if (stop == internal::StopReason::kPreempt) return RunOutcome::kPreempted;
-  if (options_.ema > 0) engine_->swap_average();
-  if (world_.env().rank == 0) {
-    model_->eval();
-    internal::seed_default_generator(internal::stream_seed(
-        static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kFinish));
-    call_user_code("on_finished()", [&] { trainer_.on_finished(); });
-  }
+  finish();
   return RunOutcome::kFinished;
 }
 
 StepReport TrainingRun::train_step() {
   engine_->begin_step();
   local_ledger_ = 0;
+  not_finite_.reset();
   for (const MicroStep& micro : engine_->micro_steps()) {
     const MicroBatch micro_batch = loader_->next();
     MUSTER_CHECK(micro_batch.logical_rank == micro.logical_rank &&
@@ -216,17 +96,48 @@ StepReport TrainingRun::train_step() {
     engine_->begin_micro_step(micro);
     if (micro_batch.batch.size() == 0) continue;
     const Loss loss = loss_of(micro_batch);
-    call_user_code("backward", [&] { engine_->backward(loss.mean, loss.weight); });
+    const double value =
+        call_user_code("backward", [&] { return engine_->backward(loss.mean, loss.weight); });
+    if (!std::isfinite(value) && !not_finite_) not_finite_ = micro_batch;
   }
-  StepReport report;
-  internal::run_alike(communicator_,
-                      [&] { report = engine_->finish_step(schedule_.rate(progress_.step)); });
+  const StepReport report = finish_step();
   const LoaderState next = loader_->state();
   progress_.step = trainer_.step_ = report.step;
+  progress_.tokens += report.weight;
   progress_.loss_scale = engine_->loss_scale();
   progress_.epoch = next.epoch;
   progress_.position = next.position;
   return report;
+}
+
+StepReport TrainingRun::finish_step() {
+  StepReport report;
+  internal::run_alike(communicator_, [&] {
+    try {
+      report = engine_->finish_step(schedule_.rate(progress_.step));
+    } catch (const LossNotFinite& e) {
+      const bool mine = not_finite_ && not_finite_->logical_rank == e.logical_rank();
+      std::string text = e.what();
+      for (const std::string& more :
+           internal::gather_texts(communicator_, mine ? describe_not_finite() : ""))
+        text += more;
+      throw UserError(text);
+    }
+  });
+  return report;
+}
+
+// No update was made and the random numbers are the same, so the forward pass is.
+std::string TrainingRun::describe_not_finite() {
+  const MicroBatch& micro = *not_finite_;
+  std::string ids;
+  for (const std::int64_t id : micro.batch.sample_ids)
+    ids += (ids.empty() ? "" : ", ") + std::to_string(id);
+  internal::seed_default_generator(internal::stream_seed(
+      static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kMicroStep,
+      progress_.step, micro.logical_rank, micro.micro_step));
+  return "; samples " + ids + "; the first that is not finite is " +
+         internal::find_not_finite(*model_, micro.batch, [&] { loss_of(micro); });
 }
 
 Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
@@ -243,23 +154,25 @@ Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
 
 TrainingRun::Agreement TrainingRun::agree() {
   const internal::StopReason stop = stop_request_.poll();
-  at::Tensor words = at::zeros({4}, at::TensorOptions(at::kLong));
+  at::Tensor words = at::zeros({5}, at::TensorOptions(at::kLong));
   auto* w = words.mutable_data_ptr<std::int64_t>();
   w[0] = static_cast<std::int64_t>(local_ledger_);  // wraps around: any order gives the same sum
   w[1] = stop == internal::StopReason::kInterrupt ? 1 : 0;
   w[2] = stop == internal::StopReason::kPreempt ? 1 : 0;
   w[3] = saver_ && saver_->part_written() ? 1 : 0;
+  w[4] = communicator_.rank() == 0 && limits_.time_is_up(trained()) ? 1 : 0;
   communicator_.all_reduce(words).wait();
   Agreement agreement;
   agreement.step_ledger = static_cast<std::uint64_t>(w[0]);
   if (w[1] > 0) agreement.stop = internal::StopReason::kInterrupt;
   if (w[2] > 0) agreement.stop = internal::StopReason::kPreempt;
   agreement.parts_written = w[3] == communicator_.world_size();
+  agreement.time_is_up = w[4] > 0;
   return agreement;
 }
 
 void TrainingRun::log_step(const StepReport& report) {
-  progress_report_.step(report, total_steps_, progress_.epoch,
+  progress_report_.step(report, limits_.steps.value_or(0), !ended_.empty(), progress_.epoch,
                         internal::ProgressReport::Clock::now());
   if (!metrics_log_) return;
   Json line = {{"step", report.step},
@@ -276,50 +189,128 @@ void TrainingRun::log_step(const StepReport& report) {
   metrics_log_->append(line);
 }
 
+std::string TrainingRun::end_reached(bool time_is_up) const {
+  const std::string limit = limits_.reached(progress_, time_is_up);
+  if (!limit.empty() || !score_watch_ || !score_watch_->exhausted()) return limit;
+  return std::to_string(options_.patience) + " evaluations without a better " +
+         score_watch_->rule().metric;
+}
+
+std::chrono::duration<double> TrainingRun::trained() const {
+  return trained_before_ + (std::chrono::steady_clock::now() - began_);
+}
+
 bool TrainingRun::evaluation_due() const {
-  if (test_dataset_ == nullptr) return false;
-  if (progress_.step == total_steps_) return true;
+  if (test_dataset_ == nullptr && validation_dataset_ == nullptr) return false;
+  if (!ended_.empty()) return true;
   const bool epoch_ended = progress_.position == 0;
   return epoch_ended && options_.eval_every > 0 && progress_.epoch % options_.eval_every == 0;
 }
 
-void TrainingRun::evaluate() {
+MetricSums TrainingRun::evaluate_on(const Dataset& dataset) {
   model_->eval();
   if (options_.ema > 0) engine_->swap_average();
-  const MetricSums sums = call_user_code("evaluate_batch()", [&] {
+  MetricSums sums = call_user_code("evaluate_batch()", [&] {
     const Autocast autocast(engine_->options().precision);
-    return internal::evaluate(trainer_, *test_dataset_, communicator_,
+    return internal::evaluate(trainer_, dataset, communicator_,
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
   if (options_.ema > 0) engine_->swap_average();
   model_->train();
+  return sums;
+}
+
+bool TrainingRun::evaluate() {
+  const char* part = validation_dataset_ ? "validation" : "test";
+  const MetricSums sums = evaluate_on(validation_dataset_ ? *validation_dataset_ : *test_dataset_);
   progress_report_.pause(internal::ProgressReport::Clock::now());
   metrics_ = internal::metrics_to_json(sums);
-  if (world_.env().rank != 0) return;
-  std::printf("step %lld test:", static_cast<long long>(progress_.step));
-  for (const auto& [name, value] : sums.values()) std::printf(" %s %.4f", name.c_str(), value);
-  std::printf("\n");
-  std::fflush(stdout);
-  if (metrics_log_) metrics_log_->append({{"step", progress_.step}, {"test", metrics_}});
+  bool best = false;
+  if (score_watch_) {
+    internal::run_alike(communicator_, [&] {
+      best = score_watch_->add(progress_.step, score_of(sums, score_watch_->rule().metric));
+    });
+  }
+  if (world_.env().rank == 0) {
+    print(progress_.step, part, sums);
+    if (metrics_log_) metrics_log_->append({{"step", progress_.step}, {part, metrics_}});
+  }
+  call_user_code("on_evaluation()", [&] {
+    trainer_.on_evaluation({.step = progress_.step, .metrics = sums, .best = best});
+  });
+  return best;
 }
 
 bool TrainingRun::checkpoint_due() const {
-  if (!saver_) return false;
-  if (progress_.step == total_steps_) return true;
+  if (!ended_.empty()) return true;
   return options_.checkpoint_every > 0 && progress_.step % options_.checkpoint_every == 0;
 }
 
-void TrainingRun::save() { saver_->start(*engine_, progress_.step, run_state()); }
+void TrainingRun::save() {
+  const auto best_step = score_watch_ ? score_watch_->best_step() : std::nullopt;
+  saver_->start(*engine_, progress_.step, run_state(), best_step);
+  saved_score_ = score_watch_ ? score_watch_->to_json() : Json();
+}
 
 Json TrainingRun::run_state() const {
-  return {{"progress", progress_.to_json()},
-          {"job", job_},
-          {"numerics", numerics_},
-          {"metrics", metrics_},
-          {"circumstances",
-           {{"world_size", communicator_.world_size()},
-            {"generation", world_.env().generation},
-            {"muster", kVersion}}}};
+  Json state = {{"progress", progress_.to_json()},
+                {"job", job_},
+                {"numerics", numerics_},
+                {"metrics", metrics_},
+                {"circumstances",
+                 {{"world_size", communicator_.world_size()},
+                  {"generation", world_.env().generation},
+                  {"trained_seconds", trained().count()},
+                  {"muster", kVersion}}}};
+  if (score_watch_) state["score"] = score_watch_->to_json();
+  return state;
+}
+
+void TrainingRun::committed(std::int64_t step, const std::filesystem::path& path) {
+  progress_report_.checkpoint(step, path.string());
+  tell_best(saved_score_);
+  call_user_code("on_checkpoint()", [&] { trainer_.on_checkpoint(step, path); });
+}
+
+// Which checkpoint is the best; it was committed with this score, or before.
+void TrainingRun::tell_best(const Json& score) const {
+  if (!score.is_object() || !score.contains("best_step")) return;
+  const auto step = score.at("best_step").get<std::int64_t>();
+  internal::write_file(options_.run_directory() / "best.json",
+                       {{"step", step},
+                        {"checkpoint", checkpoint::step_directory_name(step)},
+                        {"metric", score.at("metric")},
+                        {"value", score.at("best")}});
+}
+
+void TrainingRun::finish() {
+  if (world_.env().rank == 0 && limits_.steps != progress_.step)
+    MUSTER_LOG(INFO) << "training ended at step " << progress_.step << ": " << ended_;
+  take_best();
+  if (validation_dataset_ && test_dataset_) test();
+  if (options_.ema > 0) engine_->swap_average();
+  if (world_.env().rank != 0) return;
+  model_->eval();
+  internal::seed_default_generator(internal::stream_seed(static_cast<std::uint64_t>(options_.seed),
+                                                         internal::StreamPurpose::kFinish));
+  call_user_code("on_finished()", [&] { trainer_.on_finished(); });
+}
+
+void TrainingRun::take_best() {
+  if (!saver_ || !score_watch_) return;
+  const auto best_step = score_watch_->best_step();
+  if (best_step && *best_step != progress_.step) saver_->load(*engine_, *best_step);
+}
+
+void TrainingRun::test() {
+  const bool best = saver_ && score_watch_ && score_watch_->best_step();
+  const std::int64_t step = best ? *score_watch_->best_step() : progress_.step;
+  const MetricSums sums = evaluate_on(*test_dataset_);
+  if (world_.env().rank != 0) return;
+  print(step, "test", sums);
+  if (!saver_) return;
+  internal::write_file(options_.run_directory() / "test.json",
+                       {{"step", step}, {"test", internal::metrics_to_json(sums)}});
 }
 
 RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set,

@@ -17,7 +17,9 @@
 #include "muster/trainer/engine.h"
 #include "muster/trainer/trainer.h"
 #include "progress_report.h"
+#include "run_limits.h"
 #include "run_state.h"
+#include "score_watch.h"
 #include "stop_request.h"
 
 namespace muster {
@@ -27,7 +29,7 @@ class TrainingRun {
   /// Collective. Builds model, data, engine; restores the newest checkpoint.
   TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set, ControlChannel* control);
 
-  /// Collective. To the last step, or until a stop is agreed on.
+  /// Collective. To a limit, to the end of patience, or until a stop is agreed on.
   RunOutcome run();
 
  private:
@@ -36,20 +38,43 @@ class TrainingRun {
     std::uint64_t step_ledger = 0;  ///< Hash over all sample ids of the step.
     internal::StopReason stop = internal::StopReason::kNone;
     bool parts_written = false;  ///< Every rank's part of the save in flight is on disk.
+    bool time_is_up = false;     ///< By rank 0's clock.
   };
 
+  // Before the first step.
   void check_numerics();
+  void make_limits();
   void restore();
+  void go_on_from(const Json& run_state);
   void check_resumable(const Json& run_state, const std::string& origin);
+  void refuse_finished(const Json& run_state, const std::string& origin) const;
+
+  // The loop.
   StepReport train_step();
+  StepReport finish_step();
+  std::string describe_not_finite();
   Loss loss_of(const MicroBatch& micro_batch);
   Agreement agree();
   void log_step(const StepReport& report);
   bool evaluation_due() const;
-  void evaluate();
+  /// Returns whether the score is the best so far.
+  bool evaluate();
+  MetricSums evaluate_on(const Dataset& dataset);
   bool checkpoint_due() const;
   void save();
   Json run_state() const;
+  /// Why training ends here; empty where it goes on.
+  std::string end_reached(bool time_is_up) const;
+  std::chrono::duration<double> trained() const;
+
+  // Beside it, on rank 0.
+  void committed(std::int64_t step, const std::filesystem::path& path);
+  void tell_best(const Json& score) const;
+
+  // After the last step.
+  void finish();
+  void take_best();
+  void test();
 
   Trainer& trainer_;
   World& world_;
@@ -61,13 +86,20 @@ class TrainingRun {
   Json metrics_ = Json::object();  // of the latest evaluation
   std::shared_ptr<torch::nn::Module> model_;
   std::shared_ptr<const Dataset> test_dataset_;
+  std::shared_ptr<const Dataset> validation_dataset_;  // nullptr: the test data are used
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<DataLoader> loader_;
-  std::int64_t total_steps_ = 0;
+  internal::RunLimits limits_{0, 0, 0};
   Schedule schedule_;
+  std::optional<internal::ScoreWatch> score_watch_;
+  std::string ended_;                                // why; empty while training goes on
+  std::chrono::duration<double> trained_before_{0};  // in earlier lives of the run
+  std::chrono::steady_clock::time_point began_;
   internal::JobProgress progress_;
-  std::uint64_t local_ledger_ = 0;  // this rank's part of the step's
+  std::uint64_t local_ledger_ = 0;        // this rank's part of the step's
+  std::optional<MicroBatch> not_finite_;  // the rank's first of the step with such a loss
   std::optional<internal::CheckpointSaver> saver_;
+  Json saved_score_;                                 // in the latest save; null without a score
   std::optional<internal::MetricsLog> metrics_log_;  // rank 0
   internal::StopRequest stop_request_;
   internal::ProgressReport progress_report_;

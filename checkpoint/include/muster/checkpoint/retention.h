@@ -3,6 +3,7 @@
 #define MUSTER_CHECKPOINT_RETENTION_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,7 @@ struct Retention {
   int keep_last = 3;  ///< The newest this many; at least 1.
   std::int64_t keep_every =
       0;  ///< And every step that is a multiple of this; 0: none for this reason.
+  std::optional<std::int64_t> keep_step = std::nullopt;  ///< And this one: the best so far, say.
 
   /// Throws ConfigError naming all options that are out of bounds.
   void validate() const;

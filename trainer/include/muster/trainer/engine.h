@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "muster/base/error.h"
 #include "muster/collectives/communicator.h"
 #include "muster/collectives/reduction_tree.h"
 #include "muster/trainer/engine_options.h"
@@ -29,6 +30,18 @@ struct StepReport {
   double learning_rate = 0;
   double loss_scale = 1;  ///< That the gradients of this step had.
   bool skipped = false;   ///< A gradient overflowed float16: no update was made.
+};
+
+/// Thrown by finish_step() on every rank alike, before any update.
+class LossNotFinite : public UserError {
+ public:
+  LossNotFinite(const std::string& message, int logical_rank)
+      : UserError(message), logical_rank_(logical_rank) {}
+  /// The first that had such a loss.
+  int logical_rank() const { return logical_rank_; }
+
+ private:
+  int logical_rank_;
 };
 
 /// One micro-batch to run: whose, and which.
@@ -87,13 +100,13 @@ class Engine {
   void begin_micro_step(const MicroStep& micro);
   /// Runs the backward pass, once a micro-step. `loss` is a scalar: the mean over this micro-batch;
   /// `weight` the number of samples (or tokens) it is a mean over, > 0. Gradients are summed with
-  /// these weights and divided by their total over the global batch.
-  void backward(const at::Tensor& loss, double weight);
+  /// these weights and divided by their total over the global batch. Returns the loss's value.
+  double backward(const at::Tensor& loss, double weight);
   /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
   /// way already), clips, updates.
   /// Throws UserError when no micro-batch of the global batch had a backward(), and, with float16
-  /// for gradients aside, when the loss (before any update) or the gradient is not finite; the
-  /// message names the step and the micro-batch.
+  /// for gradients aside, when the loss (LossNotFinite, before any update) or the gradient is not
+  /// finite; the message names the step, and the logical rank or the parameter.
   StepReport finish_step(double learning_rate);
 
   /// Steps made so far, skipped ones included; restored by resume() after load of the state.

@@ -49,6 +49,8 @@ struct Schedule {
 
   /// The rate of the update that makes step `step` + 1 out of step `step`; `step` counts from 0.
   double rate(std::int64_t step) const;
+  /// Whether the last piece has no end, so that total_steps does not matter.
+  bool endless() const;
   /// All problems at once, each beginning with a flag's name; empty when there is none.
   std::vector<std::string> validate() const;
 };

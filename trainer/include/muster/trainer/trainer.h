@@ -6,12 +6,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "muster/base/options.h"
 #include "muster/data_loader/batch.h"
 #include "muster/data_loader/dataset.h"
+#include "muster/trainer/engine.h"
 #include "muster/trainer/metrics.h"
 #include "muster/trainer/trainer_options.h"
 
@@ -35,6 +37,13 @@ struct Loss {
   double weight = 0;  ///< Tokens, say; 0 stands for the batch's number of samples.
 };
 
+/// What an evaluation during training found; the same bits on every rank.
+struct EvaluationReport {
+  std::int64_t step = 0;
+  const MetricSums& metrics;
+  bool best = false;  ///< By --score, of all so far.
+};
+
 /// All virtual functions are called from one thread. They run on every rank unless said otherwise,
 /// and must do the same on each. Whatever they throw ends the run: a muster::Error with its own
 /// exit code, anything else with 1.
@@ -56,12 +65,27 @@ class Trainer {
   virtual void add_options(OptionSet& options);
   /// Data to evaluate on, or nullptr: no evaluation.
   virtual std::shared_ptr<const Dataset> test_dataset();
+  /// Data to evaluate on during training instead, so that --score and --patience never see the test
+  /// data: those are then used once, at the end, for test.json in the run's directory.
+  virtual std::shared_ptr<const Dataset> validation_dataset();
   /// Adds one evaluation batch (up to --eval-batch samples). The model is in eval mode, without
   /// gradients. By default "loss" from compute_loss().
   virtual void evaluate_batch(const Batch& batch, MetricSums& sums);
   /// Whether weight decay acts on a parameter; by default where it has two dimensions or more.
   virtual bool decays(const std::string& name, const at::Tensor& parameter) const;
-  /// Rank 0 alone, once the last step and evaluation are done; the model is in eval mode.
+
+  // What it may listen to, in this order at a step's end. Collectives are allowed where every rank
+  // is called; training waits meanwhile.
+  /// After an update, before its evaluation and checkpoint.
+  virtual void on_step_end(const StepReport& report);
+  /// After the last step of an epoch; `epochs` are done.
+  virtual void on_epoch_end(std::int64_t epochs);
+  virtual void on_evaluation(const EvaluationReport& report);
+  /// Rank 0 alone, at the end of a later step or of the run: the checkpoint of `step` is whole and
+  /// safe on disk. A run that is killed may not be told of its last one.
+  virtual void on_checkpoint(std::int64_t step, const std::filesystem::path& path);
+  /// Rank 0 alone, once the last step and evaluation are done; the model is in eval mode, and
+  /// with a --score and checkpoints as it was at its best.
   virtual void on_finished();
 
   /// Defaults may be set in a subclass's constructor; flags win over them.

@@ -3,6 +3,7 @@
 #define MUSTER_TRAINER_TRAINER_OPTIONS_H_
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct TrainerOptions {
   std::int64_t micro_batch = 32;        ///< (job) samples
   std::int64_t epochs = 1;
   std::int64_t steps = 0;    ///< 0: from `epochs`.
+  std::int64_t tokens = 0;   ///< Of all losses' weights; 0: no limit.
+  double minutes = 0;        ///< Of training, over all lives of the run; 0: no limit.
   std::int64_t seed = 0;     ///< (job)
   bool drop_last = false;    ///< (job)
   std::int64_t threads = 1;  ///< (job) of each rank.
@@ -57,12 +60,16 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 0;  ///< Steps; 0: at the end only.
   std::int64_t keep_checkpoints = 3;
   std::int64_t keep_every = 0;  ///< Steps; 0: off.
+  std::string run;  ///< A directory of this name in checkpoint_dir; empty: checkpoint_dir itself.
   bool fresh = false;
   bool allow_other_numerics = false;
 
   // Evaluation and reports.
   std::int64_t eval_every = 1;    ///< Epochs; 0: at the end only.
   std::int64_t eval_batch = 250;  ///< (job) samples
+  std::string score;              ///< As "max:accuracy"; empty: none.
+  std::int64_t patience = 0;      ///< Evaluations without a better score that end training; 0: any.
+  double min_delta = 0;           ///< By how much a score must be better to count for that.
   std::int64_t log_every = 100;   ///< Steps.
 
   // Circumstances.
@@ -77,6 +84,8 @@ struct TrainerOptions {
   void bind(OptionSet& options);
   /// All problems at once; empty when there is none.
   std::vector<std::string> validate() const;
+  /// Where the run's checkpoints are; empty where it makes none.
+  std::filesystem::path run_directory() const;
   /// Throws ConfigError when `optimizer` or `parameter_groups` cannot be read.
   EngineOptions engine_options() const;
   /// Throws ConfigError when `schedule` cannot be read.

@@ -1,0 +1,170 @@
+// When training ends, which checkpoint is the best, what a run by name goes on from, and what a
+// Trainer is told; across kills as well.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "job.h"
+#include "muster/base/env.h"
+#include "muster/checkpoint/checkpoint.h"
+
+namespace muster::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+Json json_of(const fs::path& path) { return parse_json(text_of(path), path.string()); }
+
+std::vector<std::string> names(const Job& job) {
+  std::vector<std::string> names;
+  for (const fs::path& path : job.checkpoint_paths()) names.push_back(path.filename());
+  return names;
+}
+
+Json score_of(const fs::path& checkpoint) {
+  const auto env = make_system_env();
+  return checkpoint::Checkpoint::open(checkpoint, *env).manifest().run_state.at("score");
+}
+
+// The option of the death is called as an option that is no part of the job.
+std::vector<std::string> dies_at(int step) { return {"--data", std::to_string(step)}; }
+
+const std::vector<std::string> kPatient = {"--best-at",
+                                           "30",
+                                           "--score",
+                                           "min:distance",
+                                           "--patience",
+                                           "3",
+                                           "--keep-checkpoints",
+                                           "1",
+                                           "--checkpoint-every",
+                                           "5",
+                                           "--ema",
+                                           "0.9"};
+
+TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
+  Job calm(MUSTER_WATCHED_FIT, kPatient);
+  const ProgramResult result = calm.run(2);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(names(calm), ElementsAre("step-00000030", "step-00000060"));
+  EXPECT_EQ(
+      json_of(calm.checkpoints() / "best.json"),
+      parse_json(R"({"step":30,"checkpoint":"step-00000030","metric":"distance","value":0.0})",
+                 "test"));
+
+  Job killed(MUSTER_WATCHED_FIT, kPatient);
+  const ProgramResult recovered = killed.run(3, {}, dies_at(48));
+  ASSERT_EQ(recovered.exit_code, 0) << recovered.err;
+  EXPECT_THAT(recovered.err, HasSubstr("recovered in"));
+  EXPECT_EQ(names(killed), names(calm));
+  EXPECT_EQ(killed.state_hash(), calm.state_hash());
+  EXPECT_EQ(killed.metrics(), calm.metrics());
+  EXPECT_EQ(text_of(killed.checkpoints() / "best.json"), text_of(calm.checkpoints() / "best.json"));
+  for (std::size_t i = 0; i < 2; ++i)
+    EXPECT_EQ(score_of(killed.checkpoint_paths()[i]), score_of(calm.checkpoint_paths()[i]));
+}
+
+TEST(Loop, AScoreThatIsNoMetricIsNamed) {
+  Job job(MUSTER_WATCHED_FIT, {"--score", "max:accuracy"});
+  const ProgramResult result = job.run(2);
+  EXPECT_EQ(result.exit_code, 64);
+  EXPECT_THAT(result.err, HasSubstr("(distance, bias), found 'accuracy'"));
+}
+
+TEST(Loop, ARunByNameGoesOnEndsAndStartsOver) {
+  Job job(MUSTER_WATCHED_FIT, {"--run", "first", "--checkpoint-every", "10"});
+  const auto run = [&](const std::vector<std::string>& options) {
+    return job.run(2, {"--max-restarts", "0"}, options);
+  };
+  const fs::path directory = job.checkpoints() / "first";
+  EXPECT_NE(run({"--steps", "30", "--data", "25"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(directory / "step-00000020"));
+  ASSERT_EQ(run({"--steps", "30"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(directory / "step-00000030"));
+
+  const ProgramResult finished = run({"--steps", "30"});
+  EXPECT_EQ(finished.exit_code, 64);
+  EXPECT_THAT(finished.err, HasSubstr("'first' is finished (30 of 30 steps)"));
+  const ProgramResult foreign = run({"--steps", "40", "--seed", "7"});
+  EXPECT_EQ(foreign.exit_code, 64);
+  EXPECT_THAT(foreign.err, HasSubstr("seed: expected 0, found 7"));
+  EXPECT_EQ(run({"--steps", "40"}).exit_code, 0);
+
+  EXPECT_EQ(run({"--steps", "10", "--seed", "7", "--fresh"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(directory / "superseded-1" / "step-00000040"));
+  EXPECT_TRUE(fs::exists(directory / "step-00000010"));
+}
+
+TEST(Loop, TokensAndMinutesEndIt) {
+  // 16 samples a step.
+  Job tokens(MUSTER_WATCHED_FIT, {"--epochs", "0", "--tokens", "200"});
+  ProgramResult result = tokens.run(3);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(names(tokens), ElementsAre("step-00000013"));
+
+  Job minutes(MUSTER_WATCHED_FIT,
+              {"--epochs", "0", "--minutes", "0.01", "--eval-every", "0", "--run", "short"});
+  result = minutes.run(3);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(fs::exists(minutes.checkpoints() / "short" / "metrics.jsonl"));
+  result = minutes.run(2);
+  EXPECT_EQ(result.exit_code, 64);
+  EXPECT_THAT(result.err, HasSubstr("'short' is finished"));
+
+  Job cosine(MUSTER_WATCHED_FIT, {"--epochs", "0", "--tokens", "200", "--schedule", "cosine"});
+  EXPECT_THAT(cosine.run(1).err, HasSubstr("--schedule: expected constant, step or exponential"));
+}
+
+TEST(Loop, TheTrainerIsToldAndTheTestDataAreUsedOnceOnTheBest) {
+  ScratchDirectory scratch;
+  const fs::path events = scratch.path() / "events";
+  Job job(MUSTER_WATCHED_FIT, {"--steps", "30", "--best-at", "20", "--score", "min:distance",
+                               "--validate", "--log-every", "1", "--events", events.string()});
+  const ProgramResult result = job.run(2);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json test = json_of(job.checkpoints() / "test.json");
+  EXPECT_EQ(test.at("step"), 20);
+  EXPECT_THAT(job.metrics(), Not(HasSubstr("\"test\"")));
+
+  // When a checkpoint is done is a matter of time, but not in which order.
+  std::istringstream lines(text_of(events));
+  std::vector<std::string> told, checkpoints;
+  for (std::string line; std::getline(lines, line);)
+    (line.rfind("checkpoint", 0) == 0 ? checkpoints : told).push_back(line);
+  std::ostringstream bias;
+  bias << "bias " << std::to_string(test.at("test").at("bias").get<double>());
+  EXPECT_THAT(told, ElementsAre("step 5", "step 10", "epoch 1", "evaluation 10 best of 5",
+                                "step 15", "step 20", "epoch 2", "evaluation 20 best of 5",
+                                "step 25", "step 30", "epoch 3", "evaluation 30 of 5", bias.str()));
+  EXPECT_THAT(checkpoints, ElementsAre("checkpoint 10 step-00000010", "checkpoint 20 step-00000020",
+                                       "checkpoint 30 step-00000030"));
+}
+
+TEST(Loop, ALossThatIsNotFiniteNamesStepRankSamplesAndModule) {
+  Job job(MUSTER_WATCHED_FIT, {"--poison", "77", "--checkpoint-every", "1"});
+  for (const int world_size : {1, 3}) {
+    const ProgramResult result = job.run(world_size, {"--max-restarts", "0"});
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_THAT(result.err,
+                ::testing::ContainsRegex(
+                    "step [0-9]+: expected a finite loss, found (inf|nan); logical rank "
+                    "[0-3] has the first such micro-batch; no update was made; samples "
+                    "([0-9]+, )*77(, [0-9]+)*; the first that is not finite is the "
+                    "output of module 'encoder' \\(aten::addmm\\)"));
+  }
+}
+
+}  // namespace
+}  // namespace muster::testing

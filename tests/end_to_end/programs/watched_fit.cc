@@ -1,0 +1,100 @@
+// A fit whose score is prescribed, which writes down what it is told, and may die or be given
+// numbers that are too large: for the tests of the loop.
+#include <signal.h>
+#include <torch/torch.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "muster/base/rank_env.h"
+#include "muster/data_loader/tensor_dataset.h"
+#include "muster/trainer/main.h"
+
+struct Net : torch::nn::Module {
+  Net() {
+    encoder = register_module("encoder", torch::nn::Linear(3, 4));
+    head = register_module("head", torch::nn::Linear(4, 1));
+    torch::nn::init::constant_(encoder->weight, 0.5);
+  }
+  torch::Tensor forward(const torch::Tensor& x) { return head(torch::relu(encoder(x))); }
+  torch::nn::Linear encoder{nullptr}, head{nullptr};
+};
+
+class WatchedFit : public muster::Trainer {
+ public:
+  WatchedFit() {
+    options.epochs = 20;
+    options.micro_batch = 4;
+    options.learning_rate = 0.01;
+  }
+
+  void add_options(muster::OptionSet& set) override {
+    // Called as an option that is no part of the job, so that a run may be resumed without it.
+    set.add("data", &die_at_, "The first generation's last rank dies after this step");
+    set.add("best-at", &best_at_, "The step at which the score is best");
+    set.add("poison", &poison_, "A sample whose numbers are too large; -1: none");
+    set.add("validate", &validate_, "Have validation data");
+    set.add("events", &events_, "File for what rank 0 is told");
+  }
+
+  std::shared_ptr<torch::nn::Module> build_model() override {
+    net_ = std::make_shared<Net>();
+    return net_;
+  }
+  /// Ten steps an epoch.
+  std::shared_ptr<const muster::Dataset> train_dataset() override { return make_data(160); }
+  std::shared_ptr<const muster::Dataset> test_dataset() override { return make_data(7); }
+  std::shared_ptr<const muster::Dataset> validation_dataset() override {
+    return validate_ ? make_data(5) : nullptr;
+  }
+
+  muster::Loss compute_loss(const muster::Batch& batch) override {
+    return torch::mse_loss(net_->forward(batch["x"]), batch["y"]);
+  }
+
+  void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
+    const auto samples = static_cast<double>(batch.size());
+    sums.add("distance", static_cast<double>(std::abs(step() - best_at_)) * samples, samples);
+    sums.add("bias", net_->head->bias.item<double>() * samples, samples);
+  }
+
+  void on_step_end(const muster::StepReport& report) override {
+    const muster::RankEnv env = muster::RankEnv::from_environment();
+    if (report.step == die_at_ && env.generation == 0 && env.rank == env.world_size - 1)
+      raise(SIGKILL);
+    if (report.step % 5 == 0) tell("step " + std::to_string(report.step));
+  }
+  void on_epoch_end(int64_t epochs) override { tell("epoch " + std::to_string(epochs)); }
+  void on_evaluation(const muster::EvaluationReport& report) override {
+    tell("evaluation " + std::to_string(report.step) + (report.best ? " best" : "") + " of " +
+         std::to_string(static_cast<int64_t>(report.metrics["distance"].count)));
+  }
+  void on_checkpoint(int64_t step, const std::filesystem::path& path) override {
+    tell("checkpoint " + std::to_string(step) + " " + path.filename().string());
+  }
+  void on_finished() override { tell("bias " + std::to_string(net_->head->bias.item<double>())); }
+
+ private:
+  std::shared_ptr<const muster::Dataset> make_data(int64_t samples) const {
+    torch::Tensor x = torch::arange(3 * samples, torch::kFloat).reshape({samples, 3}) / 480;
+    if (poison_ >= 0 && poison_ < samples) x[poison_].fill_(3.4e38);
+    return std::make_shared<muster::TensorDataset>(std::vector<muster::TensorDataset::Column>{
+        {"x", x}, {"y", torch::arange(samples, torch::kFloat).reshape({samples, 1}) / 160 + 1}});
+  }
+
+  void tell(const std::string& line) const {
+    if (muster::RankEnv::from_environment().rank == 0 && !events_.empty())
+      std::ofstream(events_, std::ios::app) << line << "\n";
+  }
+
+  std::shared_ptr<Net> net_;
+  int64_t die_at_ = 0;
+  int64_t best_at_ = 0;
+  int64_t poison_ = -1;
+  bool validate_ = false;
+  std::string events_;
+};
+
+int main(int argc, char** argv) { return muster::main<WatchedFit>(argc, argv); }

@@ -1,0 +1,199 @@
+// What a run is made of, and where it goes on from.
+#include <torch/nn/module.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "muster/base/error.h"
+#include "muster/base/log.h"
+#include "numerics.h"
+#include "run_together.h"
+#include "seeding.h"
+#include "text_exchange.h"
+#include "training_run.h"
+#include "user_code.h"
+
+namespace muster {
+
+using internal::call_user_code;
+
+namespace {
+
+std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer, std::int64_t seed) {
+  internal::seed_default_generator(
+      internal::stream_seed(static_cast<std::uint64_t>(seed), internal::StreamPurpose::kModelInit));
+  return call_user_code("build_model()", [&] {
+    auto model = trainer.build_model();
+    if (model == nullptr)
+      throw UserError("build_model(): expected a module, found nullptr; return the model");
+    model->train();
+    return model;
+  });
+}
+
+std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run) {
+  auto dataset = call_user_code("train_dataset()", [&] { return trainer.train_dataset(); });
+  if (dataset == nullptr)
+    throw UserError("train_dataset(): expected a data set, found nullptr; return one");
+  const TrainerOptions& options = trainer.options;
+  LoaderOptions loader;
+  loader.logical_ranks = static_cast<int>(options.logical_ranks);
+  loader.first_logical_rank = run.begin;
+  loader.end_logical_rank = run.end;
+  loader.accumulation_steps = options.accumulation_steps;
+  loader.micro_batch = options.micro_batch;
+  loader.seed = static_cast<std::uint64_t>(options.seed);
+  loader.drop_last = options.drop_last;
+  loader.prefetch_batches = static_cast<int>(options.prefetch);
+  return std::make_unique<DataLoader>(std::move(dataset), loader);
+}
+
+std::chrono::duration<double> trained_seconds(const Json& run_state) {
+  const Json circumstances = run_state.value("circumstances", Json::object());
+  return std::chrono::duration<double>(circumstances.value("trained_seconds", 0.0));
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set,
+                         ControlChannel* control)
+    : trainer_(trainer),
+      world_(world),
+      communicator_(world.communicator()),
+      options_(trainer.options),
+      control_(control),
+      job_(internal::job_definition(option_set)),
+      numerics_(internal::numerics_fingerprint()),
+      stop_request_(control),
+      progress_report_(control, world.env().rank, options_.log_every) {
+  check_numerics();
+  const LogicalRange run = assign_logical_ranks(
+      static_cast<int>(options_.logical_ranks),
+      communicator_.world_size())[static_cast<std::size_t>(communicator_.rank())];
+  internal::run_together(communicator_, [&] {
+    model_ = build_model(trainer_, options_.seed);
+    loader_ = make_loader(trainer_, run);
+    test_dataset_ = call_user_code("test_dataset()", [&] { return trainer_.test_dataset(); });
+    validation_dataset_ =
+        call_user_code("validation_dataset()", [&] { return trainer_.validation_dataset(); });
+  });
+  EngineOptions engine_options = options_.engine_options();
+  engine_options.decays = [this](const std::string& name, const at::Tensor& parameter) {
+    return trainer_.decays(name, parameter);
+  };
+  internal::run_alike(communicator_, [&] {
+    engine_ = std::make_unique<Engine>(*model_, communicator_, std::move(engine_options));
+  });
+  internal::run_alike(communicator_, [&] { make_limits(); });
+  restore();
+}
+
+void TrainingRun::make_limits() {
+  const std::int64_t steps =
+      options_.steps > 0 ? options_.steps : options_.epochs * loader_->steps_per_epoch();
+  limits_ = internal::RunLimits(steps, options_.tokens, options_.minutes);
+  schedule_ = options_.learning_rate_schedule(steps);
+  if (!limits_.steps && !schedule_.endless()) {
+    throw ConfigError(
+        "--schedule: expected constant, step or exponential where neither --steps nor "
+        "--epochs says how long training is, found '" +
+        options_.schedule + "'; give --steps or --epochs beside the other limit");
+  }
+  if (options_.score.empty()) return;
+  internal::ScoreRule rule = internal::parse_score(options_.score);
+  rule.patience = options_.patience;
+  rule.min_delta = options_.min_delta;
+  score_watch_.emplace(std::move(rule));
+  if (test_dataset_ || validation_dataset_) return;
+  throw ConfigError(
+      "--score: expected data to evaluate on, found none; return some from validation_dataset() or "
+      "test_dataset()");
+}
+
+void TrainingRun::check_numerics() {
+  const std::vector<std::string> all =
+      internal::gather_texts(communicator_, Json{{"job", job_}, {"numerics", numerics_}}.dump());
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    const Json first = parse_json(all[0], "rank 0");
+    const Json other = parse_json(all[rank], "rank " + std::to_string(rank));
+    std::string text;
+    for (const char* part : {"job", "numerics"}) {
+      for (const std::string& line : internal::differences(first.at(part), other.at(part)))
+        text += "; " + line;
+    }
+    throw Mismatch("rank " + std::to_string(rank) + " differs from rank 0" + text +
+                   "; give every rank the same options, machine class and libraries");
+  }
+}
+
+void TrainingRun::restore() {
+  if (!options_.checkpoint_dir.empty()) {
+    const std::filesystem::path directory = options_.run_directory();
+    const checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
+                                          .keep_every = options_.keep_every};
+    saver_.emplace(
+        directory, world_.env(), communicator_, retention, options_.fresh,
+        [this](std::int64_t step, const std::filesystem::path& path) { committed(step, path); });
+    const auto state =
+        saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
+          internal::run_alike(communicator_, [&] { check_resumable(run_state, origin); });
+        });
+    if (state) go_on_from(*state);
+    if (world_.env().rank == 0) metrics_log_.emplace(directory / "metrics.jsonl", progress_.step);
+  }
+  ended_ = end_reached(limits_.time_is_up(trained_before_));
+  trainer_.step_ = progress_.step;
+  progress_report_.resumed(progress_.step);
+}
+
+void TrainingRun::go_on_from(const Json& run_state) {
+  const std::string origin = options_.run_directory().string();
+  progress_ = internal::JobProgress::from_json(run_state.at("progress"), origin);
+  engine_->resume(progress_.step, progress_.loss_scale);
+  loader_->restore({progress_.epoch, progress_.position});
+  trained_before_ = trained_seconds(run_state);
+  metrics_ = run_state.value("metrics", Json::object());
+  const Json score = run_state.value("score", Json());
+  const bool same_score = score_watch_ && score.is_object() && score_watch_->restore(score, origin);
+  if (world_.env().rank != 0) return;
+  if (same_score) tell_best(score);
+  MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from " << origin;
+}
+
+void TrainingRun::check_resumable(const Json& run_state, const std::string& origin) {
+  const auto refuse = [&](const char* part, const Json& ours, const char* advice) {
+    const Json theirs = run_state.value(part, Json::object());
+    const std::vector<std::string> lines = internal::differences(theirs, ours);
+    if (lines.empty()) return;
+    std::string text;
+    for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
+    throw ConfigError(origin + ": the checkpoint was written by a run with another " + part + ": " +
+                      text + "; " + advice);
+  };
+  refuse("job", job_,
+         "give the same options, another --run or --checkpoint-dir, or --fresh to start over");
+  if (!options_.allow_other_numerics) {
+    refuse("numerics", numerics_,
+           "the bits would differ: resume on the same class of machine, or pass "
+           "--allow-other-numerics");
+  }
+  if (!options_.run.empty() && world_.env().generation == 0) refuse_finished(run_state, origin);
+}
+
+// A restart of the same job may well find that only on_finished() is left to do.
+void TrainingRun::refuse_finished(const Json& run_state, const std::string& origin) const {
+  const auto progress = internal::JobProgress::from_json(run_state.at("progress"), origin);
+  std::string reached = limits_.reached(progress, limits_.time_is_up(trained_seconds(run_state)));
+  if (reached.empty() && score_watch_ && run_state.contains("score")) {
+    internal::ScoreWatch watch(score_watch_->rule());
+    if (watch.restore(run_state.at("score"), origin) && watch.exhausted())
+      reached = "no patience left";
+  }
+  if (reached.empty()) return;
+  throw ConfigError("--run: expected a run that can go on, found that '" + options_.run +
+                    "' is finished (" + reached +
+                    "); raise its limit, choose another name, or give --fresh to start over");
+}
+
+}  // namespace muster
