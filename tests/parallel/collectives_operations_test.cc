@@ -1,15 +1,21 @@
 // Every operation through World::create, under whatever started this program: muster run, mpirun,
 // or nobody. MUSTER_TEST_TRANSPORT picks the transport (auto when unset), and
-// MUSTER_TEST_EXPECTED_TRANSPORT says what auto is to come to where it is not shared memory.
+// MUSTER_TEST_EXPECTED_TRANSPORT says what auto is to come to where it is not shared memory. With
+// MUSTER_TEST_DEVICE=staged tensors are those of a device, by way of the host.
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <utility>
 
+#include "collectives/lazy_device.h"
 #include "collectives/operation_checks.h"
+#include "device/staged_transport.h"
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
+#include "queued_communicator.h"
 
 namespace muster::testing {
 namespace {
@@ -17,6 +23,20 @@ namespace {
 std::string wanted_transport() {
   const char* wanted = std::getenv("MUSTER_TEST_TRANSPORT");
   return wanted == nullptr ? "auto" : wanted;
+}
+
+// Over the same ranks, if asked for; else nothing.
+std::unique_ptr<Communicator> on_device(Communicator& world) {
+  const char* wanted = std::getenv("MUSTER_TEST_DEVICE");
+  if (wanted == nullptr || std::string(wanted) != "staged") return nullptr;
+  constexpr std::int64_t kHalfBytes = 256 * 1024;  // so that there are several pieces
+  const auto device = std::make_shared<LazyDevice>();
+  return dynamic_cast<internal::QueuedCommunicator&>(world).on_device(
+      at::kCPU, std::chrono::seconds(30),
+      [&](std::unique_ptr<internal::Transport> host, const internal::OperationRun&) {
+        return std::make_unique<internal::StagedTransport>(std::move(host), device, world.rank(),
+                                                           world.world_size(), kHalfBytes);
+      });
 }
 
 Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
@@ -59,7 +79,8 @@ int main(int argc, char** argv) {
   muster::World world = muster::World::create(
       muster::RankEnv::from_environment(),
       {.transport = muster::testing::wanted_transport(), .timeout = std::chrono::seconds(30)});
-  muster::testing::g_communicator = &world.communicator();
+  const auto device = muster::testing::on_device(world.communicator());
+  muster::testing::g_communicator = device ? device.get() : &world.communicator();
   muster::testing::g_transport = world.transport();
   return RUN_ALL_TESTS();
 }
