@@ -230,7 +230,7 @@ TEST(CudaCommunicator, RefusesNcclForRanksOnOneGpuOnAllOfThem) {
 }
 
 // On any machine: that is what a user without a driver sees, on every rank.
-TEST(CudaCommunicator, SaysOnEveryRankWhoHasNoGpu) {
+TEST(WithoutGpus, EveryRankIsToldWhoHasNone) {
   run_well_in({"auto", 2}, [](int rank, Communicator& host) {
     const CudaOptions options{.device = rank == 1 ? 99 : 0, .timeout = kTimeout};
     const std::string error =
