@@ -126,6 +126,7 @@ std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {
       [](std::uint64_t value, const Block& other) { return value < other.offset; });
   blocks_.insert(after, block);
   std::vector<std::byte*> copies;
+  copies.reserve(group_.slots.size());
   for (int r = 0; r < group_.world_size(); ++r) {
     copies.push_back(block.base + static_cast<std::uint64_t>(r) * stride);
   }

@@ -194,7 +194,7 @@ void MpiPeers::tell(const Notice& notice) noexcept {
       if (error == MPI_SUCCESS) requests.push_back(request);
     }
   }
-  if (!end_all(link_, requests)) sent.release();  // MPI may read it at any time
+  if (!end_all(link_, requests)) keep_for_ever(std::move(sent));
 }
 
 void MpiPeers::settle() noexcept {

@@ -10,7 +10,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "transport.h"
@@ -28,6 +30,12 @@ struct MpiLink {
   /// Collective. Makes `notices`, under the lock. Returns MPI's error.
   int add_notices() { return MPI_Comm_dup(comm, &notices); }
 };
+
+/// Leaks it: for what MPI could not be made to let go of, and may write to at any time.
+template <typename T>
+void keep_for_ever(T value) noexcept {
+  new (std::nothrow) T(std::move(value));
+}
 
 /// A rank that cannot go on, or leaves, tells all others so, and why, by a message that they look
 /// for while they wait: so whoever waits for it learns the reason at once, with or without MPI's

@@ -70,6 +70,7 @@ class StartedMpi : public MpiRuntime {
     check_joining(
         MPI_Allgather(own.data(), kBytes, MPI_CHAR, all.data(), kBytes, MPI_CHAR, MPI_COMM_WORLD));
     std::vector<std::string> texts;
+    texts.reserve(all.size());
     for (const Buffer& buffer : all) texts.emplace_back(buffer.data());
     return texts;
   }

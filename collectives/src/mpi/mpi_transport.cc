@@ -38,13 +38,12 @@ bool MpiTransport::leave() noexcept {
   return peers_.memory_in_flight();
 }
 
-// What MPI could not be made to let go of stays for ever.
 MpiTransport::~MpiTransport() {
   if (!leave()) return;
-  new auto(std::move(greetings_));
-  new auto(std::move(own_greetings_));
-  new auto(std::move(scratch_));
-  new auto(std::move(result_));
+  keep_for_ever(std::move(greetings_));
+  keep_for_ever(std::move(own_greetings_));
+  keep_for_ever(std::move(scratch_));
+  keep_for_ever(std::move(result_));
 }
 
 std::shared_ptr<std::byte> MpiTransport::allocate_symmetric(std::int64_t bytes) {

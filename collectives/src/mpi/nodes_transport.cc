@@ -240,13 +240,12 @@ NodesTransport::NodesTransport(MpiLink link, NodeLayout layout, NodeGroup group,
       results_(memory_->allocate_shared(2 * kStagingBytes)),
       log_of_survivors_(memory_->reserve_shared(SymmetricMemory::log_bytes())) {}
 
-// What MPI could not be made to let go of stays for ever.
 NodesTransport::~NodesTransport() {
   rendezvous_.leave();
   if (!flat_.leave()) return;
-  new auto(std::move(memory_));
-  new auto(std::move(received_));
-  new auto(std::move(combined_));
+  keep_for_ever(std::move(memory_));
+  keep_for_ever(std::move(received_));
+  keep_for_ever(std::move(combined_));
 }
 
 void NodesTransport::run(const OperationRun& run) {
