@@ -39,7 +39,8 @@ struct CommunicatorOrigin {
 /// valid after Work::wait(). Until then their tensors belong to the operation. Several may be in
 /// flight, also on several communicators.
 ///
-/// Tensors are contiguous and in CPU memory; they may be empty. Reductions take float32, float64,
+/// Tensors are contiguous, on the communicator's device (the CPU; a GPU for those of
+/// cuda_communicator.h) and may be empty. Reductions take float32, float64,
 /// float16, bfloat16, int8, int16, int32, int64, uint8 and bool; operations that only move data
 /// take any dtype. A call that breaks these rules throws ConfigError naming the operation, before
 /// anything is communicated: nothing is copied or converted behind the caller's back.
@@ -177,8 +178,8 @@ class Communicator {
   /// are shrunk, by themselves.
   ///
   /// Throws PeerLost when the others went on without this rank, or the launcher ended the
-  /// generation; ConfigError where the transport cannot do it: NCCL, and MPI without ULFM (Open MPI
-  /// 5 has it under mpirun --with-ft ulfm).
+  /// generation; ConfigError where the transport cannot do it: MPI without ULFM (Open MPI 5 has it
+  /// under mpirun --with-ft ulfm).
   ///
   /// Over MPI a silent rank cannot be left behind: Timeout naming it, after which all may call this
   /// again, for instance when it has been killed.
