@@ -37,7 +37,20 @@ QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
 
 QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
 
+// The device's type has been checked; there may be several of it.
+void QueuedCommunicator::check_device(const Operation& operation,
+                                      const std::vector<at::Tensor>& tensors) const {
+  for (const at::Tensor& tensor : tensors) {
+    if (!tensor.defined() || device_.is_cpu() || tensor.device() == device_) continue;
+    throw ConfigError(std::string(operation_name(operation.signature.kind)) +
+                      ": expected tensors on " + device_.str() +
+                      ", the communicator's device, found one on " + tensor.device().str() +
+                      "; copy it there first");
+  }
+}
+
 Work QueuedCommunicator::submit(Operation operation, std::vector<at::Tensor> tensors) {
+  check_device(operation, tensors);
   operation.issued = queue_->transport().mark_issue();
   return Work(queue_->submit(std::move(operation), std::move(tensors)));
 }

@@ -82,6 +82,7 @@ class QueuedCommunicator : public Communicator {
  private:
   Caller caller() { return {rank(), world_size(), device_.type(), &orders_}; }
   Work submit(Operation operation, std::vector<at::Tensor> tensors);
+  void check_device(const Operation& operation, const std::vector<at::Tensor>& tensors) const;
   std::string part_name(int color);
   std::unique_ptr<Communicator> regroup(std::chrono::milliseconds deadline, Regrouping how);
   /// Of ranks that have yet to meet. `ranks` are those of this communicator in the one that

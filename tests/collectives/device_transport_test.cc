@@ -173,6 +173,25 @@ TEST_P(DeviceTransports, AbortWakesTheWaiter) {
 INSTANTIATE_TEST_SUITE_P(Kinds, DeviceTransports, ::testing::Values(Kind::kStaged, Kind::kDirect),
                          [](const auto& given) { return name_of(given.param); });
 
+// Labelled as GPUs': nobody looks into them.
+TEST(DeviceTransport, RefusesTensorsOfAnotherGpu) {
+  run_ranks(1, [](int rank, Communicator& host) {
+    const auto device = std::make_shared<LazyDevice>();
+    const auto communicator = dynamic_cast<QueuedCommunicator&>(host).on_device(
+        at::Device(at::kCUDA, 0), kTimeout,
+        [&](std::unique_ptr<internal::Transport> transport, const internal::OperationRun&) {
+          return std::make_unique<DirectTransport>(std::move(transport), device, 0, 1, kSmallHalf);
+        });
+    float value = 0;
+    const at::Device other(at::kCUDA, 1);
+    const at::Tensor tensor = at::from_blob(
+        &value, {1}, [](void*) {}, at::TensorOptions(at::kFloat).device(other), other);
+    EXPECT_THAT(error_of<ConfigError>(rank, [&] { communicator->all_reduce(tensor); }),
+                HasSubstr("expected tensors on cuda:0, the communicator's device, found one on "
+                          "cuda:1"));
+  });
+}
+
 // For a rank that needs it, each has a word to say of what it cannot do.
 TEST(DeviceTransport, ReplaceSendsToTheWorldsCommunicator) {
   run_ranks(1, [](int rank, Communicator& host) {
