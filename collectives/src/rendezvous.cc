@@ -65,11 +65,18 @@ void Rendezvous::begin(const OperationRun& run) {
   }
 }
 
-// For the messages of other ranks and of the launcher.
+// For the messages of other ranks and of the launcher. Communicators of one process share the slot:
+// words of two names may mix, and nothing else.
 void Rendezvous::record(const OperationRun& run) {
   RankSlot& own = slot(rank_);
-  std::strncpy(own.operation, operation_name(run.whole().signature.kind),
-               sizeof(own.operation) - 1);
+  constexpr std::size_t kWords = sizeof(own.operation) / sizeof(std::uint64_t);
+  std::uint64_t name[kWords] = {};
+  std::strncpy(reinterpret_cast<char*>(name), operation_name(run.whole().signature.kind),
+               sizeof(name) - 1);
+  auto* const words = reinterpret_cast<std::uint64_t*>(own.operation);
+  for (std::size_t i = 0; i < kWords; ++i) {
+    std::atomic_ref<std::uint64_t>(words[i]).store(name[i], std::memory_order_relaxed);
+  }
   own.sequence.store(run.sequence(), std::memory_order_relaxed);
 }
 
