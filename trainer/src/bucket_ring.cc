@@ -8,9 +8,23 @@
 
 namespace muster::internal {
 
-BucketRing::BucketRing(const FlatLayout& layout, Communicator& communicator) : layout_(layout) {
+namespace {
+
+std::int64_t largest_bucket(const FlatLayout& layout) {
   std::int64_t largest = 0;
   for (const Bucket& bucket : layout.buckets) largest = std::max(largest, bucket.range.numel());
+  return largest;
+}
+
+}  // namespace
+
+std::int64_t BucketRing::numel(const FlatLayout& layout) {
+  const std::size_t buffers = std::min(kBuffers, layout.buckets.size());
+  return largest_bucket(layout) * static_cast<std::int64_t>(buffers);
+}
+
+BucketRing::BucketRing(const FlatLayout& layout, Communicator& communicator) : layout_(layout) {
+  const std::int64_t largest = largest_bucket(layout);
   for (std::size_t i = 0; i < std::min(kBuffers, layout.buckets.size()); ++i) {
     free_.push_back(communicator.allocate_symmetric(largest, at::kFloat));
   }

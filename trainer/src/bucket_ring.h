@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -17,6 +18,9 @@ namespace muster::internal {
 class BucketRing {
  public:
   static constexpr std::size_t kBuffers = 3;
+
+  /// Elements that a ring for that layout holds.
+  static std::int64_t numel(const FlatLayout& layout);
 
   /// Collective.
   BucketRing(const FlatLayout& layout, Communicator& communicator);

@@ -8,10 +8,10 @@
 #include <c10/util/accumulate.h>
 
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <utility>
 
+#include "engine_layout.h"
 #include "flat_optimizer.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
@@ -51,13 +51,6 @@ std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& nam
   return tensors;
 }
 
-/// The parameters of each unit. Bits never depend on it.
-std::vector<std::vector<std::size_t>> one_unit(std::size_t parameters) {
-  std::vector<std::size_t> all(parameters);
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  return {all};
-}
-
 }  // namespace
 
 class Engine::Impl {
@@ -73,12 +66,9 @@ class Engine::Impl {
         frozen_(std::move(tensors.frozen)),
         trainable_(std::move(tensors.trainable)),
         buffers_(std::move(tensors.buffers)),
-        layout_(internal::make_flat_layout(internal::checked_numels(trainable_),
-                                           one_unit(trainable_.size()), options_.bucket_mib << 20,
-                                           communicator.world_size())),
-        shard_(options_.zero_stage == 0 ? internal::make_shard_layout(layout_, 0, 1)
-                                        : internal::make_shard_layout(layout_, communicator.rank(),
-                                                                      communicator.world_size())),
+        layout_(internal::make_layout(trainable_, options_, communicator.world_size())),
+        shard_(internal::make_shard(layout_, options_, communicator.rank(),
+                                    communicator.world_size())),
         optimizer_(options_.optimizer,
                    internal::make_rule_parameters(options_, trainable_, layout_), shard_),
         parameters_(options_.zero_stage == 3 ? make_store<internal::SharedParameters>()

@@ -29,7 +29,19 @@ int most_slots(const GradientSetup& setup, int world_size) {
   return most;
 }
 
+/// Whether every rank has one micro-step and need not keep whole partial sums.
+bool reuses_buckets(const ShardLayout& shard, const GradientSetup& setup, int world_size) {
+  return setup.zero_stage >= 2 && shard.parts > 1 && setup.accumulation_steps == 1 &&
+         setup.logical_ranks == world_size;
+}
+
 }  // namespace
+
+std::int64_t held_gradient_numel(const FlatLayout& layout, const ShardLayout& shard,
+                                 const GradientSetup& setup, int world_size) {
+  if (reuses_buckets(shard, setup, world_size)) return BucketRing::numel(layout) + shard.numel;
+  return most_slots(setup, world_size) * layout.numel;
+}
 
 GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
                                  const FlatLayout& layout, const ShardLayout& shard,
@@ -47,9 +59,7 @@ GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
       works_(layout.buckets.size()) {
   // Backward passes go through a model from its end to its beginning.
   std::iota(order_.rbegin(), order_.rend(), std::size_t{0});
-  const bool one_micro_step =
-      setup.accumulation_steps == 1 && setup.logical_ranks == communicator.world_size();
-  if (setup.zero_stage >= 2 && shard.parts > 1 && one_micro_step) {
+  if (reuses_buckets(shard, setup, communicator.world_size())) {
     ring_.emplace(layout, communicator);
     pieces_ = at::empty({shard.numel}, at::TensorOptions(at::kFloat));
     return;

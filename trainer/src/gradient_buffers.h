@@ -28,6 +28,10 @@ struct GradientSetup {
   std::int64_t accumulation_steps = 1;
 };
 
+/// Elements that GradientBuffers holds on a rank of that shard between two steps.
+std::int64_t held_gradient_numel(const FlatLayout& layout, const ShardLayout& shard,
+                                 const GradientSetup& setup, int world_size);
+
 /// Stages 0 and 1 hold whole gradients. From stage 2 on, where every rank has one micro-step, a
 /// bucket's memory is used again as soon as it has been reduced, and only the rank's pieces stay; a
 /// rank with several must keep whole partial sums until its last, as the tree demands.

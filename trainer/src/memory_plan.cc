@@ -1,0 +1,58 @@
+// Sums over what an engine allocates, by the functions that say how much it does.
+#include "muster/trainer/memory_plan.h"
+
+#include "engine_layout.h"
+#include "gradient_buffers.h"
+#include "module_tensors.h"
+#include "rule_parameters.h"
+#include "update_rule.h"
+
+namespace muster {
+namespace {
+
+using internal::FlatLayout;
+using internal::ModuleTensors;
+using internal::NamedTensor;
+using internal::ShardLayout;
+
+constexpr std::int64_t kFloatBytes = 4;
+
+std::int64_t bytes_of_fixed(const ModuleTensors& tensors) {
+  std::int64_t bytes = 0;
+  for (const NamedTensor& frozen : tensors.frozen)
+    bytes += static_cast<std::int64_t>(frozen.tensor.nbytes());
+  // A step begins from a copy, and logical rank 0's result is another.
+  for (const auto& [name, buffer] : tensors.buffers)
+    bytes += 3 * static_cast<std::int64_t>(buffer.nbytes());
+  return bytes;
+}
+
+std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& options,
+                             const FlatLayout& layout, const ShardLayout& shard) {
+  const auto rule = internal::make_update_rule(options.optimizer,
+                                     internal::make_rule_parameters(options, tensors.trainable, layout));
+  const auto copies = static_cast<std::int64_t>(rule->flat_state().size()) +
+                      (options.ema_decay > 0 ? 1 : 0);
+  std::int64_t bytes = copies * shard.numel * kFloatBytes;
+  for (const internal::WholeState& state : rule->whole_state())
+    bytes += static_cast<std::int64_t>(state.tensor.nbytes());
+  return bytes;
+}
+
+}  // namespace
+
+MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, int world_size) {
+  const ModuleTensors tensors = internal::collect_tensors(module);
+  const FlatLayout layout = internal::make_layout(tensors.trainable, options, world_size);
+  const ShardLayout shard = internal::make_shard(layout, options, /*rank=*/0, world_size);
+  const internal::GradientSetup setup{
+      options.zero_stage, options.logical_ranks, {}, options.accumulation_steps};
+  MemoryUse use;
+  use.parameters = (options.zero_stage == 3 ? shard.numel : layout.numel) * kFloatBytes +
+                   bytes_of_fixed(tensors);
+  use.gradients = internal::held_gradient_numel(layout, shard, setup, world_size) * kFloatBytes;
+  use.optimizer = optimizer_bytes(tensors, options, layout, shard);
+  return use;
+}
+
+}  // namespace muster
