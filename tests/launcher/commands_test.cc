@@ -135,11 +135,11 @@ TEST_F(CommandsTest, MissingCheckpointsAreConfigErrors) {
 TEST_F(CommandsTest, HelpAndVersion) {
   EXPECT_EQ(run({"--help"}), 0);
   for (const char* name :
-       {"run", "inspect", "verify", "diff", "flight", "doctor", "version", "help"}) {
+       {"run", "inspect", "verify", "diff", "flight", "plan", "doctor", "version", "help"}) {
     EXPECT_THAT(output_, HasSubstr("muster " + std::string(name)));
   }
   for (const char* name :
-       {"run", "inspect", "verify", "diff", "flight", "doctor", "version", "help"}) {
+       {"run", "inspect", "verify", "diff", "flight", "plan", "doctor", "version", "help"}) {
     EXPECT_EQ(run({"help", name}), 0);
     EXPECT_NE(output_, "");
   }

@@ -29,10 +29,10 @@ std::int64_t bytes_of_fixed(const ModuleTensors& tensors) {
 
 std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& options,
                              const FlatLayout& layout, const ShardLayout& shard) {
-  const auto rule = internal::make_update_rule(options.optimizer,
-                                     internal::make_rule_parameters(options, tensors.trainable, layout));
-  const auto copies = static_cast<std::int64_t>(rule->flat_state().size()) +
-                      (options.ema_decay > 0 ? 1 : 0);
+  const auto rule = internal::make_update_rule(
+      options.optimizer, internal::make_rule_parameters(options, tensors.trainable, layout));
+  const auto copies =
+      static_cast<std::int64_t>(rule->flat_state().size()) + (options.ema_decay > 0 ? 1 : 0);
   std::int64_t bytes = copies * shard.numel * kFloatBytes;
   for (const internal::WholeState& state : rule->whole_state())
     bytes += static_cast<std::int64_t>(state.tensor.nbytes());

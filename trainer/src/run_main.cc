@@ -16,6 +16,7 @@
 #include "muster/collectives/world.h"
 #include "muster/trainer/main.h"
 #include "numerics.h"
+#include "plan_report.h"
 #include "run_together.h"
 #include "stop_request.h"
 
@@ -136,6 +137,13 @@ int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, Contro
   }
 }
 
+/// For `muster plan`: says what training would need instead of training.
+int plan(Trainer& trainer, const std::string& name, const std::string& request) {
+  prepare_numerics(static_cast<int>(trainer.options.threads));
+  std::printf("%s", plan_report(trainer, name, PlanRequest::from_json(request)).c_str());
+  return static_cast<int>(ExitCode::kSuccess);
+}
+
 /// The whole program; returns its exit code. `env` is filled in on the way.
 int run_program(int argc, const char* const* argv, const TrainerFactory& make_trainer,
                 RankEnv& env) {
@@ -163,6 +171,7 @@ int run_program(int argc, const char* const* argv, const TrainerFactory& make_tr
     init_logging(name, env.launched_by == LaunchedBy::kNobody ? "" : env.description());
     check_options(env, *trainer);
     options_checked = true;
+    if (const char* request = std::getenv("MUSTER_PLAN")) return plan(*trainer, name, request);
     return train(env, *trainer, options, control.get(), last_word);
   } catch (const FailedElsewhere& e) {
     if (control)

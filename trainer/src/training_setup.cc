@@ -10,6 +10,7 @@
 #include "run_together.h"
 #include "seeding.h"
 #include "text_exchange.h"
+#include "training_parts.h"
 #include "training_run.h"
 #include "user_code.h"
 
@@ -18,35 +19,6 @@ namespace muster {
 using internal::call_user_code;
 
 namespace {
-
-std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer, std::int64_t seed) {
-  internal::seed_default_generator(
-      internal::stream_seed(static_cast<std::uint64_t>(seed), internal::StreamPurpose::kModelInit));
-  return call_user_code("build_model()", [&] {
-    auto model = trainer.build_model();
-    if (model == nullptr)
-      throw UserError("build_model(): expected a module, found nullptr; return the model");
-    model->train();
-    return model;
-  });
-}
-
-std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run) {
-  auto dataset = call_user_code("train_dataset()", [&] { return trainer.train_dataset(); });
-  if (dataset == nullptr)
-    throw UserError("train_dataset(): expected a data set, found nullptr; return one");
-  const TrainerOptions& options = trainer.options;
-  LoaderOptions loader;
-  loader.logical_ranks = static_cast<int>(options.logical_ranks);
-  loader.first_logical_rank = run.begin;
-  loader.end_logical_rank = run.end;
-  loader.accumulation_steps = options.accumulation_steps;
-  loader.micro_batch = options.micro_batch;
-  loader.seed = static_cast<std::uint64_t>(options.seed);
-  loader.drop_last = options.drop_last;
-  loader.prefetch_batches = static_cast<int>(options.prefetch);
-  return std::make_unique<DataLoader>(std::move(dataset), loader);
-}
 
 std::chrono::duration<double> trained_seconds(const Json& run_state) {
   const Json circumstances = run_state.value("circumstances", Json::object());
@@ -71,18 +43,15 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
       static_cast<int>(options_.logical_ranks),
       communicator_.world_size())[static_cast<std::size_t>(communicator_.rank())];
   internal::run_together(communicator_, [&] {
-    model_ = build_model(trainer_, options_.seed);
-    loader_ = make_loader(trainer_, run);
+    model_ = internal::build_model(trainer_);
+    loader_ = internal::make_loader(trainer_, run);
     test_dataset_ = call_user_code("test_dataset()", [&] { return trainer_.test_dataset(); });
     validation_dataset_ =
         call_user_code("validation_dataset()", [&] { return trainer_.validation_dataset(); });
   });
-  EngineOptions engine_options = options_.engine_options();
-  engine_options.decays = [this](const std::string& name, const at::Tensor& parameter) {
-    return trainer_.decays(name, parameter);
-  };
   internal::run_alike(communicator_, [&] {
-    engine_ = std::make_unique<Engine>(*model_, communicator_, std::move(engine_options));
+    engine_ =
+        std::make_unique<Engine>(*model_, communicator_, internal::engine_options_of(trainer_));
   });
   internal::run_alike(communicator_, [&] { make_limits(); });
   restore();

@@ -19,6 +19,8 @@ constexpr Command kCommands[] = {
     {"diff", "compare two checkpoints bit by bit", diff_command, diff_command_help},
     {"flight", "say in which operation a job hangs or died, and who was missing", flight_command,
      flight_command_help},
+    {"plan", "say how much memory a program needs at each world size and ZeRO stage", plan_command,
+     plan_command_help},
     {"doctor", "look at this machine, measure it, and say what is wrong", doctor_command,
      doctor_command_help},
     {"version", "print the version", version_command, version_command_help},

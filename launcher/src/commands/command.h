@@ -30,6 +30,8 @@ int verify_command(const Words& words);
 std::string verify_command_help();
 int diff_command(const Words& words);
 std::string diff_command_help();
+int plan_command(const Words& words);
+std::string plan_command_help();
 int flight_command(const Words& words);
 std::string flight_command_help();
 int doctor_command(const Words& words);
