@@ -5,19 +5,11 @@
 #include <cmath>
 
 #include "flat_layout.h"
+#include "lanes.h"
 #include "muster/base/target_clones.h"
 
 namespace muster::internal {
 namespace {
-
-constexpr int kLanes = 16;
-
-inline __attribute__((always_inline)) double fold(double* lanes) {
-  for (int width = kLanes / 2; width >= 1; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
-}
 
 inline __attribute__((always_inline)) double sum(const double* values, std::int64_t numel) {
   double lanes[kLanes] = {};

@@ -4,12 +4,11 @@
 
 #include <cmath>
 
+#include "lanes.h"
 #include "muster/base/target_clones.h"
 
 namespace muster::internal {
 namespace {
-
-constexpr int kLanes = 16;
 
 // Worked out anew wherever it is needed: two reads are cheaper than a flat array to keep it in.
 inline __attribute__((always_inline)) float direction(float parameter, float m, float v,
@@ -18,24 +17,12 @@ inline __attribute__((always_inline)) float direction(float parameter, float m, 
   return m * f.first_moment_scale / denominator + f.weight_decay * parameter;
 }
 
-double fold(double* lanes) {
-  for (int width = kLanes / 2; width >= 1; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
-}
-
 }  // namespace
 
 LambFactors lamb_factors(double beta1, double beta2, double epsilon, double weight_decay,
                          double gradient_scale, std::int64_t step) {
   const auto t = static_cast<double>(step);
-  LambFactors factors;
-  factors.gradient_scale = static_cast<float>(gradient_scale);
-  factors.beta1 = static_cast<float>(beta1);
-  factors.one_minus_beta1 = static_cast<float>(1.0 - beta1);
-  factors.beta2 = static_cast<float>(beta2);
-  factors.one_minus_beta2 = static_cast<float>(1.0 - beta2);
+  LambFactors factors(gradient_scale, beta1, beta2);
   factors.epsilon = static_cast<float>(epsilon);
   factors.weight_decay = static_cast<float>(weight_decay);
   factors.first_moment_scale = static_cast<float>(1.0 / (1.0 - std::pow(beta1, t)));

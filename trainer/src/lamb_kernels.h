@@ -5,13 +5,12 @@
 
 #include <cstdint>
 
+#include "optimizer_kernels.h"
+
 namespace muster::internal {
 
-/// Factors of one update, computed once in float64 and rounded once.
-struct LambFactors {
-  float gradient_scale = 1;
-  float beta1 = 0, one_minus_beta1 = 0;
-  float beta2 = 0, one_minus_beta2 = 0;
+struct LambFactors : MomentFactors {
+  using MomentFactors::MomentFactors;
   float epsilon = 0;
   float weight_decay = 0;
   float first_moment_scale = 1;   ///< 1 / (1 - beta1^t).

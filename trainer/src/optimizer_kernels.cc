@@ -5,19 +5,22 @@
 #include <cmath>
 
 #include "flat_layout.h"
+#include "lanes.h"
 #include "muster/base/target_clones.h"
 
 namespace muster::internal {
 
+MomentFactors::MomentFactors(double scale, double first_beta, double second_beta)
+    : gradient_scale(static_cast<float>(scale)),
+      beta1(static_cast<float>(first_beta)),
+      one_minus_beta1(static_cast<float>(1.0 - first_beta)),
+      beta2(static_cast<float>(second_beta)),
+      one_minus_beta2(static_cast<float>(1.0 - second_beta)) {}
+
 AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, double epsilon,
                            double weight_decay, double gradient_scale, std::int64_t step) {
   const auto t = static_cast<double>(step);
-  AdamWFactors factors;
-  factors.gradient_scale = static_cast<float>(gradient_scale);
-  factors.beta1 = static_cast<float>(beta1);
-  factors.one_minus_beta1 = static_cast<float>(1.0 - beta1);
-  factors.beta2 = static_cast<float>(beta2);
-  factors.one_minus_beta2 = static_cast<float>(1.0 - beta2);
+  AdamWFactors factors(gradient_scale, beta1, beta2);
   factors.epsilon = static_cast<float>(epsilon);
   factors.decay = static_cast<float>(1.0 - learning_rate * weight_decay);
   factors.step_size = static_cast<float>(learning_rate / (1.0 - std::pow(beta1, t)));
@@ -27,12 +30,7 @@ AdamWFactors adamw_factors(double learning_rate, double beta1, double beta2, dou
 
 LionFactors lion_factors(double learning_rate, double beta1, double beta2, double weight_decay,
                          double gradient_scale) {
-  LionFactors factors;
-  factors.gradient_scale = static_cast<float>(gradient_scale);
-  factors.beta1 = static_cast<float>(beta1);
-  factors.one_minus_beta1 = static_cast<float>(1.0 - beta1);
-  factors.beta2 = static_cast<float>(beta2);
-  factors.one_minus_beta2 = static_cast<float>(1.0 - beta2);
+  LionFactors factors(gradient_scale, beta1, beta2);
   factors.decay = static_cast<float>(1.0 - learning_rate * weight_decay);
   factors.learning_rate = static_cast<float>(learning_rate);
   return factors;
@@ -135,11 +133,8 @@ void move_average(float* __restrict average, const float* __restrict values, std
   for (std::int64_t i = 0; i < numel; ++i) average[i] += weight * (values[i] - average[i]);
 }
 
-// Sixteen lanes, each a running sum over every sixteenth element, then a fixed tree over the lanes:
-// wide enough for any vector unit, and one order for all of them.
 MUSTER_TARGET_CLONES
 double square_sum(const float* values, std::int64_t numel) {
-  constexpr int kLanes = 16;
   double lanes[kLanes] = {};
   const std::int64_t whole = numel / kLanes * kLanes;
   for (std::int64_t i = 0; i < whole; i += kLanes) {
@@ -152,16 +147,12 @@ double square_sum(const float* values, std::int64_t numel) {
     const auto value = static_cast<double>(values[i]);
     lanes[i - whole] += value * value;
   }
-  for (int width = kLanes / 2; width >= 1; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
+  return fold(lanes);
 }
 
 MUSTER_TARGET_CLONES
 void block_square_sums(const float* __restrict values, std::int64_t numel,
                        double* __restrict sums) {
-  constexpr int kLanes = 16;
   for (std::int64_t block = 0; block * kBlockNumel < numel; ++block) {
     const float* x = values + block * kBlockNumel;
     double lanes[kLanes] = {};
@@ -171,10 +162,7 @@ void block_square_sums(const float* __restrict values, std::int64_t numel,
         lanes[lane] += value * value;
       }
     }
-    for (int width = kLanes / 2; width >= 1; width /= 2) {
-      for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-    }
-    sums[block] = lanes[0];
+    sums[block] = fold(lanes);
   }
 }
 

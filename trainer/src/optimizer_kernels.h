@@ -7,11 +7,19 @@
 
 namespace muster::internal {
 
-/// Factors of one AdamW update, computed once in float64 and rounded once.
-struct AdamWFactors {
+/// What moving averages of gradients are made with. All factors are computed once in float64 and
+/// rounded once.
+struct MomentFactors {
+  MomentFactors() = default;
+  MomentFactors(double gradient_scale, double beta1, double beta2);
+
   float gradient_scale = 1;  ///< Turns the summed gradient into the clipped mean.
   float beta1 = 0, one_minus_beta1 = 0;
   float beta2 = 0, one_minus_beta2 = 0;
+};
+
+struct AdamWFactors : MomentFactors {
+  using MomentFactors::MomentFactors;
   float epsilon = 0;
   float decay = 1;                ///< 1 - learning_rate * weight_decay.
   float step_size = 0;            ///< learning_rate / (1 - beta1^t).
@@ -45,10 +53,8 @@ struct SgdFactors {
 void sgd_update(float* parameter, const float* gradient, float* momentum_buffer, std::int64_t numel,
                 const SgdFactors& factors);
 
-struct LionFactors {
-  float gradient_scale = 1;
-  float beta1 = 0, one_minus_beta1 = 0;
-  float beta2 = 0, one_minus_beta2 = 0;
+struct LionFactors : MomentFactors {
+  using MomentFactors::MomentFactors;
   float decay = 1;  ///< 1 - learning_rate * weight_decay.
   float learning_rate = 0;
 };

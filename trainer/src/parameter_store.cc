@@ -4,41 +4,58 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "muster/base/error.h"
 
 namespace muster::internal {
 
+namespace {
+
+/// What a shard has of a parameter, in the flat space.
+FlatRange owned_part(const FlatLayout& layout, const ShardLayout& shard, std::size_t parameter) {
+  const FlatRange range = layout.parameters[parameter];
+  const FlatRange piece = shard.pieces[layout.bucket_of[parameter]].flat;
+  const std::int64_t begin = std::clamp(piece.begin, range.begin, range.end);
+  return {begin, std::clamp(piece.end, begin, range.end)};
+}
+
+}  // namespace
+
 HeldRange held_of_shard(const FlatLayout& layout, const ShardLayout& shard, std::size_t parameter,
                         const at::Tensor& flat) {
-  const FlatRange range = layout.parameters[parameter];
+  const FlatRange own = owned_part(layout, shard, parameter);
   const Piece& piece = shard.pieces[layout.bucket_of[parameter]];
-  const std::int64_t begin = std::clamp(piece.flat.begin, range.begin, range.end);
-  const std::int64_t end = std::clamp(piece.flat.end, begin, range.end);
-  const std::int64_t in_shard = begin == end ? 0 : piece.offset + begin - piece.flat.begin;
-  return {begin - range.begin, flat.narrow(0, in_shard, end - begin)};
+  const std::int64_t in_shard = own.numel() == 0 ? 0 : piece.offset + own.begin - piece.flat.begin;
+  return {own.begin - layout.parameters[parameter].begin, flat.narrow(0, in_shard, own.numel())};
+}
+
+ParameterStore::ParameterStore(const FlatLayout& layout, const ShardLayout& shard,
+                               Communicator& communicator, at::Tensor values)
+    : layout_(layout), shard_(shard), communicator_(communicator), values_(std::move(values)) {}
+
+float* ParameterStore::piece(std::size_t bucket) {
+  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
+}
+
+at::Tensor ParameterStore::values_of(std::size_t parameter) const {
+  const FlatRange range = layout_.parameters[parameter];
+  return values_.narrow(0, range.begin, range.numel());
 }
 
 ReplicatedParameters::ReplicatedParameters(const std::vector<NamedTensor>& parameters,
                                            const FlatLayout& layout, const ShardLayout& shard,
                                            Communicator& communicator)
-    : layout_(layout),
-      shard_(shard),
-      communicator_(communicator),
-      values_(communicator.allocate_symmetric(layout.numel, at::kFloat)) {
+    : ParameterStore(layout, shard, communicator,
+                     communicator.allocate_symmetric(layout.numel, at::kFloat)) {
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     at::Tensor parameter = parameters[i].tensor;
-    const FlatRange range = layout.parameters[i];
-    at::Tensor view = values_.narrow(0, range.begin, range.numel()).view(parameter.sizes());
+    at::Tensor view = values_of(i).view(parameter.sizes());
     view.copy_(parameter);
     parameter.set_data(view);
   }
   communicator_.broadcast(values_, 0).wait();
-}
-
-float* ReplicatedParameters::piece(std::size_t bucket) {
-  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
 }
 
 void ReplicatedParameters::publish(std::size_t bucket) {
@@ -54,18 +71,13 @@ void ReplicatedParameters::finish_update() {
   published_.clear();
 }
 
-HeldRange ReplicatedParameters::held(std::size_t parameter) {
-  const FlatRange range = layout_.parameters[parameter];
-  return {0, values_.narrow(0, range.begin, range.numel())};
-}
+HeldRange ReplicatedParameters::held(std::size_t parameter) { return {0, values_of(parameter)}; }
 
 SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
                                    const FlatLayout& layout, const ShardLayout& shard,
                                    Communicator& communicator)
-    : layout_(layout),
-      shard_(shard),
-      communicator_(communicator),
-      values_(communicator.allocate_shared(layout.numel, at::kFloat)) {
+    : ParameterStore(layout, shard, communicator,
+                     communicator.allocate_shared(layout.numel, at::kFloat)) {
   if (!values_.defined()) {
     throw ConfigError(
         "ZeRO stage 3: expected ranks that share memory, found ranks on several nodes or a "
@@ -76,11 +88,10 @@ SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
     at::Tensor parameter = parameters[i].tensor;
     const at::Tensor values = parameter.detach().contiguous().view(-1);
     communicator_.broadcast(values, 0).wait();
-    const FlatRange range = layout.parameters[i];
     // Each rank touches its own pages first, and so is charged for them.
     const auto [begin, own] = held(i);
     own.copy_(values.narrow(0, begin, own.numel()));
-    parameter.set_data(values_.narrow(0, range.begin, range.numel()).view(parameter.sizes()));
+    parameter.set_data(values_of(i).view(parameter.sizes()));
   }
   communicator_.barrier().wait();
 }
@@ -90,16 +101,10 @@ SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
 void SharedParameters::begin_update() { communicator_.barrier().wait(); }
 void SharedParameters::finish_update() { communicator_.barrier().wait(); }
 
-float* SharedParameters::piece(std::size_t bucket) {
-  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
-}
-
 HeldRange SharedParameters::held(std::size_t parameter) {
-  const FlatRange range = layout_.parameters[parameter];
-  const FlatRange piece = shard_.pieces[layout_.bucket_of[parameter]].flat;
-  const std::int64_t begin = std::clamp(piece.begin, range.begin, range.end);
-  const std::int64_t end = std::clamp(piece.end, begin, range.end);
-  return {begin - range.begin, values_.narrow(0, begin, end - begin)};
+  const FlatRange own = owned_part(layout_, shard_, parameter);
+  return {own.begin - layout_.parameters[parameter].begin,
+          values_.narrow(0, own.begin, own.numel())};
 }
 
 }  // namespace muster::internal

@@ -34,7 +34,7 @@ class ParameterStore {
   /// Collective. Until finish_update() nobody reads a parameter.
   virtual void begin_update() = 0;
   /// This rank's piece of a bucket.
-  virtual float* piece(std::size_t bucket) = 0;
+  float* piece(std::size_t bucket);
   /// Collective. The piece has been updated.
   virtual void publish(std::size_t bucket) = 0;
   /// Collective. From here on every rank reads what all have published.
@@ -44,28 +44,36 @@ class ParameterStore {
   virtual HeldRange held(std::size_t parameter) = 0;
   /// Whether every rank holds all.
   virtual bool replicated() const = 0;
+
+ protected:
+  /// `layout`, `shard` and `communicator` must outlive this.
+  ParameterStore(const FlatLayout& layout, const ShardLayout& shard, Communicator& communicator,
+                 at::Tensor values);
+
+  /// A parameter's part of `values_`, flat.
+  at::Tensor values_of(std::size_t parameter) const;
+
+  const FlatLayout& layout_;
+  const ShardLayout& shard_;
+  Communicator& communicator_;
+  at::Tensor values_;  // [layout.numel] float32; padding is zero
 };
 
 /// ZeRO stages 0 to 2: every rank has all parameters.
 class ReplicatedParameters : public ParameterStore {
  public:
   /// Collective. Moves the parameters' values, in place: each tensor object stays, its storage is
-  /// ours. All ranks get rank 0's. `layout`, `shard` and `communicator` must outlive this.
+  /// ours. All ranks get rank 0's.
   ReplicatedParameters(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
                        const ShardLayout& shard, Communicator& communicator);
 
   void begin_update() override {}
-  float* piece(std::size_t bucket) override;
   void publish(std::size_t bucket) override;
   void finish_update() override;
   HeldRange held(std::size_t parameter) override;
   bool replicated() const override { return true; }
 
  private:
-  const FlatLayout& layout_;
-  const ShardLayout& shard_;
-  Communicator& communicator_;
-  at::Tensor values_;  // [layout.numel] float32; padding is zero
   std::vector<Work> published_;
 };
 
@@ -78,17 +86,10 @@ class SharedParameters : public ParameterStore {
                    const ShardLayout& shard, Communicator& communicator);
 
   void begin_update() override;
-  float* piece(std::size_t bucket) override;
   void publish(std::size_t) override {}
   void finish_update() override;
   HeldRange held(std::size_t parameter) override;
   bool replicated() const override { return false; }
-
- private:
-  const FlatLayout& layout_;
-  const ShardLayout& shard_;
-  Communicator& communicator_;
-  at::Tensor values_;  // as ReplicatedParameters'
 };
 
 }  // namespace muster::internal

@@ -1,9 +1,9 @@
 // survivors KIND TRANSPORT DIRECTORY [MICROSECONDS]: ranks that MPI connects call shrink(), and
 // write what came of it to DIRECTORY (verdicts.h). KIND is one of
-//   deaths     of 6 ranks: an abort, after which all go on; then rank 1 dies; then rank 4
-//   meanwhile  of 6 ranks rank 1 dies, and rank 3 so many microseconds later, while the others
-//   shrink silence    of rank 1 of 3, which is killed once the others were told that they wait for
-//   it refusal    of 3 ranks, by an MPI that cannot do it
+//   deaths     an abort, after which all 6 ranks go on; then rank 1 dies; then rank 4
+//   meanwhile  rank 1 of 6 dies, and rank 3 so much later, while others shrink
+//   silence    rank 1 of 3 stops, and is killed once the others were told of it
+//   refusal    3 ranks have an MPI that cannot do it
 #include <signal.h>
 #include <unistd.h>
 
