@@ -28,7 +28,8 @@ Job::Job(const std::string& program, std::vector<std::string> options)
       options_(std::move(options)) {}
 
 std::unique_ptr<Program> Job::start(int world_size, std::vector<std::string> launcher_options,
-                                    std::vector<std::string> options) {
+                                    std::vector<std::string> options,
+                                    const Environment& environment) {
   std::vector<std::string> words = {
       std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", std::to_string(world_size), "--log-dir",
       (directory() / "logs").string()};
@@ -38,12 +39,12 @@ std::unique_ptr<Program> Job::start(int world_size, std::vector<std::string> lau
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--checkpoint-dir", checkpoints().string()});
   fs::remove(directory() / "logs" / "run.json");
-  return std::make_unique<Program>(words, directory());
+  return std::make_unique<Program>(words, directory(), environment);
 }
 
 ProgramResult Job::run(int world_size, std::vector<std::string> launcher_options,
-                       std::vector<std::string> options) {
-  return start(world_size, std::move(launcher_options), std::move(options))->wait();
+                       std::vector<std::string> options, const Environment& environment) {
+  return start(world_size, std::move(launcher_options), std::move(options), environment)->wait();
 }
 
 Json Job::run_file() const {

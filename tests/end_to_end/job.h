@@ -3,6 +3,7 @@
 #define MUSTER_TESTS_END_TO_END_JOB_H_
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,11 +19,15 @@ class Job {
   /// `program` is a name in bin/, or an absolute path.
   Job(const std::string& program, std::vector<std::string> options);
 
-  /// `muster run -n world_size LAUNCHER_OPTIONS -- PROGRAM ... OPTIONS`, not waited for.
+  using Environment = std::map<std::string, std::string>;
+
+  /// `muster run -n world_size LAUNCHER_OPTIONS -- PROGRAM ... OPTIONS`, not waited for, with
+  /// `environment` added to this process's own.
   std::unique_ptr<Program> start(int world_size, std::vector<std::string> launcher_options = {},
-                                 std::vector<std::string> options = {});
+                                 std::vector<std::string> options = {},
+                                 const Environment& environment = {});
   ProgramResult run(int world_size, std::vector<std::string> launcher_options = {},
-                    std::vector<std::string> options = {});
+                    std::vector<std::string> options = {}, const Environment& environment = {});
 
   const std::filesystem::path& directory() const { return scratch_.path(); }
   std::filesystem::path checkpoints() const { return directory() / "checkpoints"; }

@@ -38,8 +38,7 @@ Json score_of(const fs::path& checkpoint) {
   return checkpoint::Checkpoint::open(checkpoint, *env).manifest().run_state.at("score");
 }
 
-// The option of the death is called as an option that is no part of the job.
-std::vector<std::string> dies_at(int step) { return {"--data", std::to_string(step)}; }
+Job::Environment dies_at(int step) { return {{"MUSTER_TEST_DIE_AT", std::to_string(step)}}; }
 
 const std::vector<std::string> kPatient = {"--best-at",
                                            "30",
@@ -65,7 +64,7 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
                  "test"));
 
   Job killed(MUSTER_WATCHED_FIT, kPatient);
-  const ProgramResult recovered = killed.run(3, {}, dies_at(48));
+  const ProgramResult recovered = killed.run(3, {}, {}, dies_at(48));
   ASSERT_EQ(recovered.exit_code, 0) << recovered.err;
   EXPECT_THAT(recovered.err, HasSubstr("recovered in"));
   EXPECT_EQ(names(killed), names(calm));
@@ -85,11 +84,12 @@ TEST(Loop, AScoreThatIsNoMetricIsNamed) {
 
 TEST(Loop, ARunByNameGoesOnEndsAndStartsOver) {
   Job job(MUSTER_WATCHED_FIT, {"--run", "first", "--checkpoint-every", "10"});
-  const auto run = [&](const std::vector<std::string>& options) {
-    return job.run(2, {"--max-restarts", "0"}, options);
+  const auto run = [&](const std::vector<std::string>& options,
+                       const Job::Environment& environment = {}) {
+    return job.run(2, {"--max-restarts", "0"}, options, environment);
   };
   const fs::path directory = job.checkpoints() / "first";
-  EXPECT_NE(run({"--steps", "30", "--data", "25"}).exit_code, 0);
+  EXPECT_NE(run({"--steps", "30"}, dies_at(25)).exit_code, 0);
   EXPECT_TRUE(fs::exists(directory / "step-00000020"));
   ASSERT_EQ(run({"--steps", "30"}).exit_code, 0);
   EXPECT_TRUE(fs::exists(directory / "step-00000030"));

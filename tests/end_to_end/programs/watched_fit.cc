@@ -1,5 +1,6 @@
 // A fit whose score is prescribed, which writes down what it is told, and may die or be given
-// numbers that are too large: for the tests of the loop.
+// numbers that are too large: for the tests of the loop. With MUSTER_TEST_DIE_AT the last rank of
+// the first generation dies after that step.
 #include <signal.h>
 #include <torch/torch.h>
 
@@ -31,8 +32,6 @@ class WatchedFit : public muster::Trainer {
   }
 
   void add_options(muster::OptionSet& set) override {
-    // Called as an option that is no part of the job, so that a run may be resumed without it.
-    set.add("data", &die_at_, "The first generation's last rank dies after this step");
     set.add("best-at", &best_at_, "The step at which the score is best");
     set.add("poison", &poison_, "A sample whose numbers are too large; -1: none");
     set.add("validate", &validate_, "Have validation data");
@@ -62,7 +61,9 @@ class WatchedFit : public muster::Trainer {
 
   void on_step_end(const muster::StepReport& report) override {
     const muster::RankEnv env = muster::RankEnv::from_environment();
-    if (report.step == die_at_ && env.generation == 0 && env.rank == env.world_size - 1)
+    const char* die_at = std::getenv("MUSTER_TEST_DIE_AT");  // no option: no part of the job
+    if (die_at != nullptr && report.step == std::atoll(die_at) && env.generation == 0 &&
+        env.rank == env.world_size - 1)
       raise(SIGKILL);
     if (report.step % 5 == 0) tell("step " + std::to_string(report.step));
   }
@@ -90,7 +91,6 @@ class WatchedFit : public muster::Trainer {
   }
 
   std::shared_ptr<Net> net_;
-  int64_t die_at_ = 0;
   int64_t best_at_ = 0;
   int64_t poison_ = -1;
   bool validate_ = false;
