@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
+#include <system_error>
 #include <utility>
 
 #include "muster/base/error.h"
@@ -22,12 +25,32 @@ FileError::FileError(std::string operation, fs::path path, int errno_value)
 
 namespace {
 
+/// Calls `action` again as long as it is interrupted by a signal.
+template <typename Action>
+auto uninterrupted(Action&& action) {
+  auto result = action();
+  while (result < 0 && errno == EINTR) result = action();
+  return result;
+}
+
+/// The same for what reports through an error_code.
+template <typename Action>
+void uninterrupted(std::error_code& error, Action&& action) {
+  do {
+    error.clear();
+    action();
+  } while (error == std::errc::interrupted);
+}
+
 class Descriptor {
  public:
   Descriptor(const fs::path& path, int flags, const char* operation)
-      : path_(path), fd_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+      : Descriptor(path,
+                   uninterrupted([&] { return open(path.c_str(), flags | O_CLOEXEC, 0644); })) {
     if (fd_ < 0) throw FileError(operation, path, errno);
   }
+  /// Nothing is thrown where `fd` is negative.
+  Descriptor(fs::path path, int fd) : path_(std::move(path)), fd_(fd) {}
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -51,33 +74,93 @@ class SystemWritableFile : public WritableFile {
   void write_at(std::uint64_t offset, const void* data, std::size_t bytes) override {
     const char* next = static_cast<const char*>(data);
     while (bytes > 0) {
-      const ssize_t written = pwrite(file_.fd(), next, bytes, static_cast<off_t>(offset));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw FileError("write", file_.path(), errno);
-      if (written == 0) throw FileError("write", file_.path(), EIO);
+      const std::size_t written = write_some(offset, next, bytes);
       next += written;
-      offset += static_cast<std::uint64_t>(written);
-      bytes -= static_cast<std::size_t>(written);
+      offset += written;
+      bytes -= written;
     }
   }
 
   void sync() override {
-    if (fsync(file_.fd()) != 0) throw FileError("sync", file_.path(), errno);
+    if (uninterrupted([&] { return fsync(file_.fd()); }) != 0)
+      throw FileError("sync", file_.path(), errno);
   }
 
   void close() override {
-    if (::close(file_.release()) != 0) throw FileError("close", file_.path(), errno);
+    // Linux has closed the file also where a signal interrupted it.
+    if (::close(file_.release()) != 0 && errno != EINTR)
+      throw FileError("close", file_.path(), errno);
+  }
+
+ protected:
+  virtual std::size_t write_some(std::uint64_t offset, const char* data, std::size_t bytes) {
+    const ssize_t written =
+        uninterrupted([&] { return pwrite(file_.fd(), data, bytes, static_cast<off_t>(offset)); });
+    if (written < 0) throw FileError("write", file_.path(), errno);
+    if (written == 0) throw FileError("write", file_.path(), EIO);
+    return static_cast<std::size_t>(written);
+  }
+
+  Descriptor file_;
+};
+
+/// A file opened twice: whole blocks go past the page cache, the rest of it through it. The two
+/// never share a block.
+class SystemLargeFile : public SystemWritableFile {
+ public:
+  SystemLargeFile(const fs::path& path, std::uint64_t bytes)
+      : SystemWritableFile(path),
+        direct_(path, uninterrupted(
+                          [&] { return open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC); })) {
+    if (direct_.fd() < 0) refuse(errno);
+    allocate(bytes);
+  }
+
+  std::string not_direct_because() const override {
+    const int refused = refused_;
+    return refused == 0 ? "" : errno_text(refused);
+  }
+
+ protected:
+  std::size_t write_some(std::uint64_t offset, const char* data, std::size_t bytes) override {
+    const std::size_t blocks = bytes / kDirectBlockBytes * kDirectBlockBytes;
+    const bool aligned = (reinterpret_cast<std::uintptr_t>(data) | offset) % kDirectBlockBytes == 0;
+    if (refused_ != 0 || !aligned || blocks == 0)
+      return SystemWritableFile::write_some(offset, data, bytes);
+    const ssize_t written = uninterrupted(
+        [&] { return pwrite(direct_.fd(), data, blocks, static_cast<off_t>(offset)); });
+    if (written > 0) return static_cast<std::size_t>(written);
+    // Larger blocks than ours, or a file system that promised too much.
+    if (written < 0 && errno == EINVAL) {
+      refuse(EINVAL);
+      return SystemWritableFile::write_some(offset, data, bytes);
+    }
+    throw FileError("write", file_.path(), written < 0 ? errno : EIO);
   }
 
  private:
-  Descriptor file_;
+  // A file system without direct I/O says EINVAL; whatever else is wrong would be wrong with the
+  // other descriptor, too, and is told there.
+  void refuse(int errno_value) { refused_ = errno_value; }
+
+  // Without it each block that is written past the file's end would wait for the one before.
+  void allocate(std::uint64_t bytes) {
+    if (bytes == 0) return;
+    const int result =
+        uninterrupted([&] { return fallocate(file_.fd(), 0, 0, static_cast<off_t>(bytes)); });
+    if (result != 0 && errno != EOPNOTSUPP) throw FileError("allocate", file_.path(), errno);
+  }
+
+  Descriptor direct_;
+  std::atomic<int> refused_{0};
 };
 
 class SystemReadableFile : public ReadableFile {
  public:
   explicit SystemReadableFile(const fs::path& path) : file_(path, O_RDONLY, "open") {
     struct stat info {};
-    if (fstat(file_.fd(), &info) != 0) throw FileError("stat", path, errno);
+    if (uninterrupted([&] { return fstat(file_.fd(), &info); }) != 0)
+      throw FileError("stat", path, errno);
     if (S_ISDIR(info.st_mode)) throw FileError("read", path, EISDIR);
     size_bytes_ = static_cast<std::uint64_t>(info.st_size);
   }
@@ -88,9 +171,9 @@ class SystemReadableFile : public ReadableFile {
     char* next = static_cast<char*>(out);
     std::size_t total = 0;
     while (total < bytes) {
-      const ssize_t got =
-          pread(file_.fd(), next + total, bytes - total, static_cast<off_t>(offset + total));
-      if (got < 0 && errno == EINTR) continue;
+      const ssize_t got = uninterrupted([&] {
+        return pread(file_.fd(), next + total, bytes - total, static_cast<off_t>(offset + total));
+      });
       if (got < 0) throw FileError("read", file_.path(), errno);
       if (got == 0) break;
       total += static_cast<std::size_t>(got);
@@ -109,39 +192,48 @@ class SystemEnv : public Env {
     return std::make_unique<SystemWritableFile>(path);
   }
 
+  std::unique_ptr<WritableFile> create_large_file(const fs::path& path,
+                                                  std::uint64_t bytes) override {
+    return std::make_unique<SystemLargeFile>(path, bytes);
+  }
+
   std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
     return std::make_unique<SystemReadableFile>(path);
   }
 
   void create_directories(const fs::path& path) override {
     std::error_code error;
-    fs::create_directories(path, error);
+    uninterrupted(error, [&] { fs::create_directories(path, error); });
     if (error) throw FileError("create directory", path, error.value());
   }
 
   void sync_directory(const fs::path& path) override {
     Descriptor directory(path, O_RDONLY | O_DIRECTORY, "open directory");
-    if (fsync(directory.fd()) != 0) throw FileError("sync directory", path, errno);
+    if (uninterrupted([&] { return fsync(directory.fd()); }) != 0)
+      throw FileError("sync directory", path, errno);
   }
 
   void rename(const fs::path& from, const fs::path& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0)
+    if (uninterrupted([&] { return ::rename(from.c_str(), to.c_str()); }) != 0)
       throw FileError("rename to " + to.string(), from, errno);
   }
 
   void remove_all(const fs::path& path) override {
     std::error_code error;
-    fs::remove_all(path, error);
+    uninterrupted(error, [&] { fs::remove_all(path, error); });
     if (error) throw FileError("remove", path, error.value());
   }
 
   std::vector<std::string> list_directory(const fs::path& path) override {
     std::error_code error;
     std::vector<std::string> names;
-    for (fs::directory_iterator entry(path, error), end; !error && entry != end;
-         entry.increment(error)) {
-      names.push_back(entry->path().filename().string());
-    }
+    uninterrupted(error, [&] {
+      names.clear();
+      for (fs::directory_iterator entry(path, error), end; !error && entry != end;
+           entry.increment(error)) {
+        names.push_back(entry->path().filename().string());
+      }
+    });
     if (error) throw FileError("list directory", path, error.value());
     std::sort(names.begin(), names.end());
     return names;
@@ -149,7 +241,7 @@ class SystemEnv : public Env {
 
   bool exists(const fs::path& path) override {
     struct stat info {};
-    if (stat(path.c_str(), &info) == 0) return true;
+    if (uninterrupted([&] { return stat(path.c_str(), &info); }) == 0) return true;
     if (errno == ENOENT || errno == ENOTDIR) return false;
     throw FileError("stat", path, errno);
   }
@@ -158,6 +250,10 @@ class SystemEnv : public Env {
 };
 
 }  // namespace
+
+std::unique_ptr<WritableFile> Env::create_large_file(const fs::path& path, std::uint64_t) {
+  return create_file(path);
+}
 
 std::string Env::read_text(const fs::path& path) {
   constexpr std::uint64_t kMinReadBytes = 4096;

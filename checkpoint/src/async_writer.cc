@@ -10,13 +10,26 @@
 #include <variant>
 
 #include "muster/base/check.h"
+#include "muster/base/error.h"
 #include "muster/base/log.h"
+#include "muster/checkpoint/layout.h"
 #include "staging_block.h"
 
 namespace muster::checkpoint {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// Retention reads the newest checkpoint back before it deletes an older one. When that one is then
+/// set aside as damaged, or cannot be read, nothing was saved.
+void require_complete(const CheckpointStore& store, std::int64_t step) {
+  for (const Info& info : store.list()) {
+    if (info.step == step && info.complete) return;
+  }
+  throw CheckpointError("saving " + step_directory_name(step) +
+                        ": expected to read back what was written, found it damaged (the log says "
+                        "how); check the disk and the system log");
+}
 
 }  // namespace
 
@@ -179,6 +192,7 @@ void AsyncWriter::start_commit(std::int64_t step, int generation, std::vector<Sh
     Committed committed{.step = step};
     committed.path = worker->store().commit(step, generation, records, run_state);
     committed.retired = worker->store().retain(retention);
+    require_complete(worker->store(), step);
     committed.commit_time = Clock::now() - begin;
     return Worker::Result(std::move(committed));
   });

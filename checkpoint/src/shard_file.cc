@@ -2,12 +2,14 @@
 #include "shard_file.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "block_writer.h"
 #include "chunks.h"
 #include "file_errors.h"
 #include "muster/base/check.h"
@@ -18,45 +20,6 @@
 
 namespace muster::checkpoint::internal {
 namespace {
-
-/// Appends to a file; small writes are gathered, so that a thousand small tensors are not a
-/// thousand system calls.
-class AppendingFile {
- public:
-  explicit AppendingFile(std::unique_ptr<WritableFile> file) : file_(std::move(file)) {
-    buffer_.reserve(kBufferBytes);
-  }
-
-  void append(const std::byte* data, std::size_t bytes) {
-    if (buffer_.size() + bytes > kBufferBytes) flush();
-    if (bytes >= kBufferBytes) {
-      file_->write_at(offset_, data, bytes);
-      offset_ += bytes;
-      return;
-    }
-    buffer_.insert(buffer_.end(), data, data + bytes);
-  }
-
-  void finish() {
-    flush();
-    file_->sync();
-    file_->close();
-  }
-
- private:
-  static constexpr std::size_t kBufferBytes = 1 << 20;
-
-  void flush() {
-    if (buffer_.empty()) return;
-    file_->write_at(offset_, buffer_.data(), buffer_.size());
-    offset_ += buffer_.size();
-    buffer_.clear();
-  }
-
-  std::unique_ptr<WritableFile> file_;
-  std::vector<std::byte> buffer_;
-  std::uint64_t offset_ = 0;
-};
 
 void check_sources(std::span<const SourceRange> sources) {
   std::map<std::string, std::vector<std::pair<std::int64_t, std::int64_t>>> taken;
@@ -77,31 +40,6 @@ void check_sources(std::span<const SourceRange> sources) {
   }
 }
 
-/// Structure bytes [begin, end), appended and added to the structure's checksum.
-void append_structure(const Hdf5Skeleton& skeleton, std::int64_t begin, std::int64_t end,
-                      AppendingFile& file, std::uint32_t* structure_crc32c) {
-  MUSTER_CHECK_LE(begin, end);
-  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min(end - begin, kChunkBytes)));
-  while (begin < end) {
-    const std::int64_t bytes = std::min(end - begin, kChunkBytes);
-    skeleton.read(begin, bytes, buffer.data());
-    *structure_crc32c = crc32c(buffer.data(), static_cast<std::size_t>(bytes), *structure_crc32c);
-    file.append(buffer.data(), static_cast<std::size_t>(bytes));
-    begin += bytes;
-  }
-}
-
-/// Chunk by chunk: the checksum warms the cache for the write.
-void append_range(const std::byte* data, std::int64_t bytes, AppendingFile& file,
-                  std::vector<std::uint32_t>* chunk_crc32c) {
-  chunk_crc32c->reserve(static_cast<std::size_t>(chunk_count(bytes)));
-  for (std::int64_t at = 0; at < bytes; at += kChunkBytes) {
-    const auto length = static_cast<std::size_t>(std::min(kChunkBytes, bytes - at));
-    chunk_crc32c->push_back(crc32c(data + at, length));
-    file.append(data + at, length);
-  }
-}
-
 std::vector<std::size_t> in_file_order(const std::vector<StoredRange>& ranges) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < ranges.size(); ++i) {
@@ -113,17 +51,97 @@ std::vector<std::size_t> in_file_order(const std::vector<StoredRange>& ranges) {
   return order;
 }
 
-void append_all(const Hdf5Skeleton& skeleton, std::span<const SourceRange> sources,
-                AppendingFile& file, ShardRecord* record) {
-  std::int64_t at = 0;
+/// The bytes of `stored` that go to the disk as they lie in memory: whole blocks at a place for
+/// whole blocks. Others are gathered with their neighbours.
+std::int64_t body_bytes(const StoredRange& stored, const void* data) {
+  const auto block = static_cast<std::int64_t>(kDirectBlockBytes);
+  const auto address = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data));
+  if ((address | stored.offset_bytes) % block != 0) return 0;
+  return stored.range.bytes() / block * block;
+}
+
+/// All bytes outside of bodies, in file order: structure, small ranges, tails. A gathering begins
+/// at the file's start or where a body ends, so it is written in whole blocks, its last apart.
+class Gatherer {
+ public:
+  Gatherer(const Hdf5Skeleton& skeleton, WritableFile& file, std::uint32_t* structure_crc32c)
+      : skeleton_(skeleton),
+        structure_crc32c_(structure_crc32c),
+        writer_(file),
+        buffer_(static_cast<std::size_t>(kChunkBytes)) {}
+
+  void structure_up_to(std::int64_t end) {
+    MUSTER_CHECK_LE(at_, end);
+    while (at_ < end) {
+      const std::int64_t bytes = std::min(end - at_, kChunkBytes);
+      skeleton_.read(at_, bytes, buffer_.data());
+      *structure_crc32c_ =
+          crc32c(buffer_.data(), static_cast<std::size_t>(bytes), *structure_crc32c_);
+      append(buffer_.data(), bytes);
+    }
+  }
+  void append(const std::byte* data, std::int64_t bytes) {
+    writer_.append(data, static_cast<std::size_t>(bytes));
+    at_ += bytes;
+  }
+  /// Over a body, which is written by itself.
+  void skip(std::int64_t bytes) {
+    if (bytes == 0) return;
+    at_ += bytes;
+    writer_.go_to(static_cast<std::uint64_t>(at_));
+  }
+  void finish() { writer_.flush(); }
+
+ private:
+  const Hdf5Skeleton& skeleton_;
+  std::uint32_t* structure_crc32c_;
+  BlockWriter writer_;
+  std::vector<std::byte> buffer_;
+  std::int64_t at_ = 0;
+};
+
+/// Returns the bodies, for write_bodies().
+std::vector<Body> write_around_bodies(const Hdf5Skeleton& skeleton,
+                                      std::span<const SourceRange> sources, WritableFile& file,
+                                      ShardRecord* record) {
+  std::vector<Body> bodies;
+  Gatherer gatherer(skeleton, file, &record->structure_crc32c);
   for (const std::size_t i : in_file_order(record->ranges)) {
     StoredRange& stored = record->ranges[i];
-    append_structure(skeleton, at, stored.offset_bytes, file, &record->structure_crc32c);
-    append_range(static_cast<const std::byte*>(sources[i].data), stored.range.bytes(), file,
-                 &stored.chunk_crc32c);
-    at = stored.offset_bytes + stored.range.bytes();
+    const auto* data = static_cast<const std::byte*>(sources[i].data);
+    const std::int64_t bytes = stored.range.bytes();
+    const std::int64_t body = body_bytes(stored, data);
+    gatherer.structure_up_to(stored.offset_bytes);
+    gatherer.skip(body);
+    gatherer.append(data + body, bytes - body);
+    if (body == 0) {
+      stored.chunk_crc32c = chunk_checksums(data, bytes);
+      continue;
+    }
+    stored.chunk_crc32c.resize(static_cast<std::size_t>(chunk_count(bytes)));
+    bodies.push_back({data, body, bytes, stored.offset_bytes, stored.chunk_crc32c.data()});
   }
-  append_structure(skeleton, at, skeleton.file_bytes(), file, &record->structure_crc32c);
+  gatherer.structure_up_to(skeleton.file_bytes());
+  gatherer.finish();
+  return bodies;
+}
+
+// A file smaller than this is written sooner through the page cache.
+constexpr std::int64_t kLargeFileBytes = 1 << 20;
+
+std::unique_ptr<WritableFile> create(const std::filesystem::path& path, std::int64_t bytes,
+                                     Env& env) {
+  if (bytes < kLargeFileBytes) return env.create_file(path);
+  return env.create_large_file(path, static_cast<std::uint64_t>(bytes));
+}
+
+void write_all(const Hdf5Skeleton& skeleton, std::span<const SourceRange> sources,
+               const std::filesystem::path& path, Env& env, ShardRecord* record) {
+  const auto file = create(path, skeleton.file_bytes(), env);
+  write_bodies(write_around_bodies(skeleton, sources, *file, record), *file);
+  file->sync();
+  file->close();
+  if (skeleton.file_bytes() >= kLargeFileBytes) tell_once_if_not_direct(path, *file);
 }
 
 void remove_partial_file(const std::filesystem::path& path, Env& env) {
@@ -151,9 +169,7 @@ ShardRecord write_shard_file(const std::filesystem::path& path, const FileIdenti
     record.ranges.push_back({std::move(ranges[i]), skeleton.offsets_bytes()[i], {}});
   }
   try {
-    AppendingFile file(env.create_file(path));
-    append_all(skeleton, sources, file, &record);
-    file.finish();
+    write_all(skeleton, sources, path, env, &record);
   } catch (...) {
     remove_partial_file(path, env);
     throw;

@@ -7,26 +7,42 @@
 
 namespace muster::checkpoint::internal {
 
+namespace {
+
+/// A range of a block or more lies on a block's boundary, so that it can go to the disk from here.
+std::size_t place_after(std::size_t at, std::size_t range_bytes) {
+  if (range_bytes < kDirectBlockBytes) return at;
+  return (at + kDirectBlockBytes - 1) / kDirectBlockBytes * kDirectBlockBytes;
+}
+
+std::size_t bytes_of(const SourceRange& source) {
+  return static_cast<std::size_t>(source.range.bytes());
+}
+
+}  // namespace
+
 void StagingBlock::assign(std::span<const SourceRange> sources) {
-  std::size_t bytes = 0;
+  std::size_t end = 0;
   for (const SourceRange& source : sources) {
     check_source(source);
-    bytes += static_cast<std::size_t>(source.range.bytes());
+    end = place_after(end, bytes_of(source)) + bytes_of(source);
   }
-  if (bytes > capacity_bytes_) {
-    block_.reset();  // before the new block, not after: staging memory is one shard, never two
-    capacity_bytes_ = 0;
-    block_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
-    capacity_bytes_ = bytes;
-  }
+  reserve(end);
   sources_.assign(sources.begin(), sources.end());
-  std::byte* next = block_.get();
+  std::size_t at = 0;
   for (SourceRange& source : sources_) {
-    const auto range_bytes = static_cast<std::size_t>(source.range.bytes());
-    if (range_bytes > 0) std::memcpy(next, source.data, range_bytes);
-    source.data = next;
-    next += range_bytes;
+    at = place_after(at, bytes_of(source));
+    std::byte* copy = block_.data() + at;
+    if (bytes_of(source) > 0) std::memcpy(copy, source.data, bytes_of(source));
+    source.data = copy;
+    at += bytes_of(source);
   }
+}
+
+void StagingBlock::reserve(std::size_t bytes) {
+  if (bytes <= block_.bytes()) return;
+  block_ = {};  // before the new block, not after: staging memory is one shard, never two
+  block_ = AlignedMemory(bytes);
 }
 
 }  // namespace muster::checkpoint::internal

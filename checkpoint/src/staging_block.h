@@ -4,10 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
+#include "block_writer.h"
 #include "muster/checkpoint/tensor_range.h"
 
 namespace muster::checkpoint::internal {
@@ -21,11 +21,12 @@ class StagingBlock {
 
   /// The staged ranges, with addresses in the block; valid until the next assign().
   const std::vector<SourceRange>& sources() const { return sources_; }
-  std::int64_t capacity_bytes() const { return static_cast<std::int64_t>(capacity_bytes_); }
+  std::int64_t capacity_bytes() const { return static_cast<std::int64_t>(block_.bytes()); }
 
  private:
-  std::unique_ptr<std::byte[]> block_;
-  std::size_t capacity_bytes_ = 0;
+  void reserve(std::size_t bytes);
+
+  AlignedMemory block_;
   std::vector<SourceRange> sources_;
 };
 

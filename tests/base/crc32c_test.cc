@@ -71,5 +71,21 @@ TEST(Crc32cForms, AgreeAtEveryAlignmentAndLength) {
   }
 }
 
+// Long inputs go through three streams at once, 12 KiB a turn.
+TEST(Crc32cForms, AgreeAboutLongInputs) {
+  std::mt19937 random(2);
+  std::vector<unsigned char> data(3 * 12288 + 64);
+  for (unsigned char& byte : data) byte = static_cast<unsigned char>(random());
+  for (std::size_t turns = 1; turns <= 3; ++turns) {
+    for (std::size_t bytes = turns * 12288 - 9; bytes <= turns * 12288 + 9; ++bytes) {
+      const std::size_t offset = random() % 16;
+      const auto from = static_cast<std::uint32_t>(random());
+      ASSERT_EQ(crc32c(data.data() + offset, bytes, from),
+                internal::crc32c_portable(data.data() + offset, bytes, from))
+          << "offset " << offset << ", bytes " << bytes;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace muster

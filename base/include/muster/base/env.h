@@ -29,10 +29,17 @@ class FileError : public std::exception {
   std::string message_;
 };
 
-/// A file being written. Calls block; one thread at a time. All throw FileError.
+/// Direct I/O moves whole blocks of this many bytes.
+inline constexpr std::size_t kDirectBlockBytes = 4096;
+
+/// A file being written. Calls block; sync() and close() after all writes, which any threads may
+/// make, each to bytes of its own. All throw FileError.
 class WritableFile {
  public:
   virtual ~WritableFile() = default;
+  /// Empty where writes go past the page cache when address, offset and length are multiples of
+  /// kDirectBlockBytes; else why this file does not do so.
+  virtual std::string not_direct_because() const { return "it was not asked for"; }
   /// Writes all `bytes` at `offset`; interrupted and short writes are continued.
   virtual void write_at(std::uint64_t offset, const void* data, std::size_t bytes) = 0;
   /// Makes everything written so far durable (fsync).
@@ -56,6 +63,11 @@ class Env {
   virtual ~Env() = default;
   /// Creates or truncates `path`, mode 0644.
   virtual std::unique_ptr<WritableFile> create_file(const std::filesystem::path& path) = 0;
+  /// The same for a large file of a known size: its space is allocated at once, and whole blocks
+  /// are written past the page cache (O_DIRECT) where the file system takes that. Here, for
+  /// environments that know no such thing: create_file().
+  virtual std::unique_ptr<WritableFile> create_large_file(const std::filesystem::path& path,
+                                                          std::uint64_t bytes);
   virtual std::unique_ptr<ReadableFile> open_file(const std::filesystem::path& path) = 0;
   /// Creates `path` and its missing parents. No error when it exists.
   virtual void create_directories(const std::filesystem::path& path) = 0;

@@ -35,7 +35,8 @@ struct Committed {
 
 /// One background thread and one staging block (the live tensors and the block are the double
 /// buffer): at most one save is in flight. The block grows to the largest shard and is kept, so
-/// staging memory is one shard a rank.
+/// staging memory is one shard a rank, and at most a page more for each tensor. The disk sees the
+/// block itself: besides, a write needs 2 MiB and the file's structure.
 ///
 /// A save, as the trainer drives it (C: a collective of its own):
 ///
@@ -76,7 +77,8 @@ class AsyncWriter {
   /// The same, but blocks until the write has ended.
   ShardWritten wait_shard();
 
-  /// Rank 0. commit() and then retain() in the background. Does not block.
+  /// Rank 0. commit() and then retain() in the background. Does not block. A checkpoint that
+  /// retention reads back damaged is a CheckpointError, as one that could not be written.
   void start_commit(std::int64_t step, int generation, std::vector<ShardRecord> records,
                     Json run_state, Retention retention);
   std::optional<Committed> poll_commit();

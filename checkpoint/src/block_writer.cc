@@ -1,0 +1,137 @@
+// The aligned buffer, and the two threads.
+#include "block_writer.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "muster/base/check.h"
+#include "muster/base/crc32c.h"
+#include "muster/base/error.h"
+#include "muster/base/log.h"
+#include "muster/checkpoint/shard_record.h"
+
+namespace muster::checkpoint::internal {
+namespace {
+
+constexpr std::size_t kBufferBytes = 1 << 20;
+constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
+// Below this a second thread costs more than it brings.
+constexpr std::size_t kSlicesForTwoThreads = 4;
+
+/// A part of a body, of whole chunks unless it is the last.
+Body slice_of(const Body& body, std::int64_t begin) {
+  Body slice = body;
+  slice.data += begin;
+  slice.offset_bytes += begin;
+  slice.chunk_crc32c += begin / kChunkBytes;
+  const bool last = begin + kSliceBytes >= body.body_bytes;
+  slice.body_bytes = last ? body.body_bytes - begin : kSliceBytes;
+  slice.range_bytes = last ? body.range_bytes - begin : kSliceBytes;
+  return slice;
+}
+
+std::vector<Body> slices_of(const std::vector<Body>& bodies) {
+  std::vector<Body> slices;
+  for (const Body& body : bodies) {
+    for (std::int64_t begin = 0; begin < body.body_bytes; begin += kSliceBytes) {
+      slices.push_back(slice_of(body, begin));
+    }
+  }
+  return slices;
+}
+
+void write_slice(const Body& slice, WritableFile& file) {
+  std::uint32_t* checksum = slice.chunk_crc32c;
+  for (std::int64_t at = 0; at < slice.range_bytes; at += kChunkBytes) {
+    const std::int64_t bytes = std::min(kChunkBytes, slice.range_bytes - at);
+    *checksum++ = crc32c(slice.data + at, static_cast<std::size_t>(bytes));
+  }
+  file.write_at(static_cast<std::uint64_t>(slice.offset_bytes), slice.data,
+                static_cast<std::size_t>(slice.body_bytes));
+}
+
+}  // namespace
+
+AlignedMemory::AlignedMemory(std::size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    throw CheckpointError("memory for a checkpoint: expected " + std::to_string(bytes) +
+                          " bytes, found " + errno_text(errno) +
+                          "; store less on a rank (more ranks, a higher ZeRO stage)");
+  }
+  madvise(memory, bytes, MADV_HUGEPAGE);  // a wish; without it the pages are small
+  data_ = {static_cast<std::byte*>(memory), Free{bytes}};
+}
+
+void AlignedMemory::Free::operator()(std::byte* data) const { munmap(data, bytes); }
+
+BlockWriter::BlockWriter(WritableFile& file) : file_(file), buffer_(kBufferBytes) {}
+
+void BlockWriter::append(const std::byte* data, std::size_t bytes) {
+  while (bytes > 0) {
+    const std::size_t part = std::min(bytes, kBufferBytes - filled_);
+    std::memcpy(buffer_.data() + filled_, data, part);
+    filled_ += part;
+    data += part;
+    bytes -= part;
+    if (filled_ == kBufferBytes) flush();
+  }
+}
+
+void BlockWriter::go_to(std::uint64_t offset_bytes) {
+  MUSTER_CHECK_EQ(offset_bytes % kDirectBlockBytes, 0u);
+  flush();
+  offset_ = offset_bytes;
+}
+
+void BlockWriter::flush() {
+  if (filled_ == 0) return;
+  file_.write_at(offset_, buffer_.data(), filled_);
+  offset_ += filled_;
+  filled_ = 0;
+}
+
+void write_bodies(const std::vector<Body>& bodies, WritableFile& file) {
+  const std::vector<Body> slices = slices_of(bodies);
+  std::atomic<std::size_t> next{0};
+  std::exception_ptr errors[2];
+  const auto work = [&](std::exception_ptr* error) {
+    try {
+      for (std::size_t i = next++; i < slices.size(); i = next++) write_slice(slices[i], file);
+    } catch (...) {
+      *error = std::current_exception();
+      next = slices.size();  // the other need not go on
+    }
+  };
+  if (slices.size() < kSlicesForTwoThreads) {
+    work(&errors[0]);
+  } else {
+    std::thread other(work, &errors[1]);
+    work(&errors[0]);
+    other.join();
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file) {
+  const std::string reason = file.not_direct_because();
+  if (reason.empty()) return;
+  static std::once_flag told;
+  std::call_once(told, [&] {
+    MUSTER_LOG(INFO) << "checkpoints in " << path.parent_path().parent_path().string()
+                     << " are written through the page cache, not by direct I/O: " << reason;
+  });
+}
+
+}  // namespace muster::checkpoint::internal
