@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "durable_files.h"
 #include "file_errors.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
-#include "shard_file.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -25,19 +25,6 @@ constexpr const char* kProbeFile = ".write-probe";
 /// The checkpoint's path under a name that no reader takes for a checkpoint.
 fs::path hidden(const fs::path& checkpoint, std::string_view prefix) {
   return checkpoint.parent_path() / (std::string(prefix) + checkpoint.filename().string());
-}
-
-/// Creates `directory` and makes the name of each level that was missing durable.
-void create_durably(const fs::path& directory, Env& env) {
-  std::vector<fs::path> missing;
-  for (fs::path level = directory; !level.empty() && !env.exists(level);
-       level = level.parent_path()) {
-    missing.push_back(level);
-  }
-  env.create_directories(directory);
-  for (const fs::path& level : missing) {
-    env.sync_directory(level.has_parent_path() ? level.parent_path() : fs::path("."));
-  }
 }
 
 void prove_writable(const fs::path& directory, Env& env) {
@@ -82,13 +69,6 @@ void check_shards_visible(const fs::path& attempt, const Manifest& manifest, Env
                           " bytes that its rank wrote, found " + std::to_string(bytes) +
                           "; all ranks must share the checkpoint directory");
   }
-}
-
-void write_durably(const fs::path& path, const std::string& text, Env& env) {
-  const auto file = env.create_file(path);
-  file->write_at(0, text.data(), text.size());
-  file->sync();
-  file->close();
 }
 
 /// Gives `attempt` its final name. A checkpoint that has that name already stays restorable at
@@ -209,20 +189,9 @@ CheckpointStore::CheckpointStore(fs::path directory, Env& env)
 
 void CheckpointStore::prepare() {
   with_file_errors("checkpoint directory " + directory_.string() + " cannot be used", [&] {
-    create_durably(directory_, *env_);
+    internal::create_directories_durably(directory_, *env_);
     prove_writable(directory_, *env_);
     clean_up(directory_, *env_);
-  });
-}
-
-ShardRecord CheckpointStore::write_shard(std::int64_t step, int generation, int rank,
-                                         int world_size,
-                                         std::span<const SourceRange> sources) const {
-  const fs::path attempt = directory_ / attempt_directory_name(step, generation);
-  const fs::path path = attempt / shard_file_name(rank, world_size);
-  return with_file_errors("saving " + step_directory_name(step), [&] {
-    env_->create_directories(attempt);
-    return internal::write_shard_file(path, {step, generation, rank, world_size}, sources, *env_);
   });
 }
 
@@ -233,7 +202,7 @@ fs::path CheckpointStore::commit(std::int64_t step, int generation,
   const fs::path target = directory_ / step_directory_name(step);
   with_file_errors("saving " + step_directory_name(step), [&] {
     check_shards_visible(attempt, manifest, *env_);
-    write_durably(attempt / kManifestFile, manifest.to_text(), *env_);
+    internal::write_file_durably(attempt / kManifestFile, manifest.to_text(), *env_);
     env_->sync_directory(attempt);
     publish(attempt, target, *env_);
   });
@@ -269,20 +238,26 @@ std::vector<fs::path> CheckpointStore::retain(const Retention& retention) const 
   // Verifying sets a damaged newest one aside, so it no longer counts as kept.
   const std::optional<Checkpoint> newest = newest_valid();
   if (!newest) return {};
-  std::vector<fs::path> deleted;
-  for (const std::int64_t step : expired_steps(retention, complete_steps(*this))) {
-    if (step != newest->manifest().step) deleted.push_back(directory_ / step_directory_name(step));
-  }
-  with_file_errors("deleting expired checkpoints", [&] {
+  std::vector<std::int64_t> expired = expired_steps(retention, complete_steps(*this));
+  std::erase(expired, newest->manifest().step);
+  return remove(expired);
+}
+
+std::vector<fs::path> CheckpointStore::remove(const std::vector<std::int64_t>& steps) const {
+  return with_file_errors("deleting expired checkpoints", [&] {
+    std::vector<fs::path> deleted;
     // Out of sight first: a half-deleted checkpoint never bears a checkpoint's name.
-    for (const fs::path& path : deleted) {
+    for (const std::int64_t step : steps) {
+      const fs::path path = directory_ / step_directory_name(step);
+      if (!env_->exists(path)) continue;
       env_->remove_all(hidden(path, kRetiredPrefix));
       env_->rename(path, hidden(path, kRetiredPrefix));
+      deleted.push_back(path);
     }
     if (!deleted.empty()) env_->sync_directory(directory_);
     for (const fs::path& path : deleted) env_->remove_all(hidden(path, kRetiredPrefix));
+    return deleted;
   });
-  return deleted;
 }
 
 std::optional<Checkpoint> CheckpointStore::newest_valid() const {

@@ -48,6 +48,8 @@ class TensorComparison {
                     static_cast<std::size_t>(range.bytes())) == 0) {
       return;
     }
+    difference->distance.merge(
+        distance(range.dtype, first_chunk_.data(), second_chunk_.data(), range.numel()));
     const auto element_bytes = static_cast<std::size_t>(dtype_bytes(range.dtype));
     for (std::int64_t i = 0; i < range.numel(); ++i) {
       const std::size_t at = static_cast<std::size_t>(i) * element_bytes;

@@ -141,21 +141,30 @@ Hdf5Handle utf8_links() {
   return properties;
 }
 
-std::int64_t add_dataset(hid_t file, hid_t links, hid_t properties, const TensorRange& range) {
+Hdf5Handle create_dataset(hid_t file, const std::string& path, hid_t links, hid_t properties,
+                          const TensorRange& range) {
   const Hdf5Handle type = hdf5_type(range.dtype);
   const Hdf5Handle space = dataspace(range);
-  const Hdf5Handle dataset(H5Dcreate2(file, dataset_path(range).c_str(), type.get(), space.get(),
-                                      links, properties, H5P_DEFAULT),
-                           H5Dclose, "H5Dcreate2");
+  return Hdf5Handle(
+      H5Dcreate2(file, path.c_str(), type.get(), space.get(), links, properties, H5P_DEFAULT),
+      H5Dclose, "H5Dcreate2");
+}
+
+std::int64_t offset_of(const Hdf5Handle& dataset, const TensorRange& range) {
+  if (range.numel() == 0) return 0;
+  const haddr_t offset = H5Dget_offset(dataset.get());
+  check_hdf5(offset == HADDR_UNDEF ? -1 : 0, "H5Dget_offset");
+  return static_cast<std::int64_t>(offset);
+}
+
+std::int64_t add_piece(hid_t file, hid_t links, hid_t properties, const TensorRange& range) {
+  const Hdf5Handle dataset = create_dataset(file, dataset_path(range), links, properties, range);
   add_text(dataset.get(), "tensor", range.name);
   add_text(dataset.get(), "dtype", std::string(dtype_name(range.dtype)));
   add_shape(dataset.get(), range.shape);
   add_number(dataset.get(), "begin", range.begin);
   add_number(dataset.get(), "end", range.end);
-  if (range.numel() == 0) return 0;
-  const haddr_t offset = H5Dget_offset(dataset.get());
-  check_hdf5(offset == HADDR_UNDEF ? -1 : 0, "H5Dget_offset");
-  return static_cast<std::int64_t>(offset);
+  return offset_of(dataset, range);
 }
 
 Hdf5Handle create_file(const std::string& path) {
@@ -183,12 +192,8 @@ void add_identity(hid_t file, const FileIdentity& identity) {
   add_number(root.get(), "world_size", identity.world_size);
 }
 
-std::vector<std::int64_t> lay_out(const std::string& path, const FileIdentity& identity,
-                                  const std::vector<TensorRange>& ranges) {
-  // For builds of libhdf5 without a lock of their own.
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
-  const Hdf5ErrorsQuiet quiet;
+std::vector<std::int64_t> lay_out_shard(const std::string& path, const FileIdentity& identity,
+                                        const std::vector<TensorRange>& ranges) {
   Hdf5Handle file = create_file(path);
   add_identity(file.get(), identity);
   const Hdf5Handle group_creation = group_properties();
@@ -201,7 +206,23 @@ std::vector<std::int64_t> lay_out(const std::string& path, const FileIdentity& i
   std::vector<std::int64_t> offsets_bytes;
   offsets_bytes.reserve(ranges.size());
   for (const TensorRange& range : ranges) {
-    offsets_bytes.push_back(add_dataset(file.get(), links.get(), properties.get(), range));
+    offsets_bytes.push_back(add_piece(file.get(), links.get(), properties.get(), range));
+  }
+  file.close("H5Fclose");
+  return offsets_bytes;
+}
+
+std::vector<std::int64_t> lay_out_tensors(const std::string& path,
+                                          const std::vector<TensorRange>& tensors) {
+  Hdf5Handle file = create_file(path);
+  const Hdf5Handle links = utf8_links();
+  const Hdf5Handle properties = dataset_properties();
+  std::vector<std::int64_t> offsets_bytes;
+  offsets_bytes.reserve(tensors.size());
+  for (const TensorRange& tensor : tensors) {
+    const Hdf5Handle dataset = create_dataset(file.get(), "/" + link_name(tensor.name), links.get(),
+                                              properties.get(), tensor);
+    offsets_bytes.push_back(offset_of(dataset, tensor));
   }
   file.close("H5Fclose");
   return offsets_bytes;
@@ -209,25 +230,35 @@ std::vector<std::int64_t> lay_out(const std::string& path, const FileIdentity& i
 
 }  // namespace
 
-std::string dataset_path(const TensorRange& range) {
-  std::string path = "/tensors/";
-  for (const char c : range.name) {
+std::string link_name(const std::string& tensor) {
+  std::string name;
+  for (const char c : tensor) {
     if (c == '/') {
-      path += "%2F";
+      name += "%2F";
     } else if (c == '%') {
-      path += "%25";
+      name += "%25";
     } else {
-      path += c;
+      name += c;
     }
   }
-  return path + "@" + std::to_string(range.begin) + ":" + std::to_string(range.end);
+  // "." is the group itself.
+  return name == "." ? "%2E" : name;
 }
 
-Hdf5Skeleton::Hdf5Skeleton(const FileIdentity& identity, const std::vector<TensorRange>& ranges)
+std::string dataset_path(const TensorRange& range) {
+  return "/tensors/" + link_name(range.name) + "@" + std::to_string(range.begin) + ":" +
+         std::to_string(range.end);
+}
+
+Hdf5Skeleton::Hdf5Skeleton(const LayOut& lay_out)
     : memory_fd_(memfd_create("muster-checkpoint-skeleton", MFD_CLOEXEC)) {
   if (memory_fd_ < 0) throw_memory_file("memfd_create");
+  // For builds of libhdf5 without a lock of their own.
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  const Hdf5ErrorsQuiet quiet;
   try {
-    offsets_bytes_ = lay_out("/proc/self/fd/" + std::to_string(memory_fd_), identity, ranges);
+    offsets_bytes_ = lay_out("/proc/self/fd/" + std::to_string(memory_fd_));
     struct stat info {};
     if (fstat(memory_fd_, &info) != 0) throw_memory_file("fstat");
     file_bytes_ = info.st_size;
@@ -236,6 +267,13 @@ Hdf5Skeleton::Hdf5Skeleton(const FileIdentity& identity, const std::vector<Tenso
     throw;
   }
 }
+
+Hdf5Skeleton::Hdf5Skeleton(const FileIdentity& identity, const std::vector<TensorRange>& ranges)
+    : Hdf5Skeleton([&](const std::string& path) { return lay_out_shard(path, identity, ranges); }) {
+}
+
+Hdf5Skeleton::Hdf5Skeleton(const std::vector<TensorRange>& tensors)
+    : Hdf5Skeleton([&](const std::string& path) { return lay_out_tensors(path, tensors); }) {}
 
 Hdf5Skeleton::~Hdf5Skeleton() { close(memory_fd_); }
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,11 @@ struct FileIdentity {
   int world_size = 1;
 };
 
-/// "/tensors/" + the tensor's name ('/' as %2F, '%' as %25) + "@begin:end".
+/// "/tensors/" + link_name() + "@begin:end".
 std::string dataset_path(const TensorRange& range);
+
+/// A tensor's name as a link in a group: '/' as %2F and '%' as %25.
+std::string link_name(const std::string& tensor);
 
 class Hdf5Skeleton {
  public:
@@ -30,6 +34,9 @@ class Hdf5Skeleton {
   /// whatever the data's size. Throws CheckpointError when libhdf5 or the memory file fails. Holds
   /// libhdf5's process-wide lock for some 80 microseconds a range.
   Hdf5Skeleton(const FileIdentity& identity, const std::vector<TensorRange>& ranges);
+  /// Of a file for others: each of the whole `tensors` under link_name() in the root group, without
+  /// attributes. The rest as above.
+  explicit Hdf5Skeleton(const std::vector<TensorRange>& tensors);
   ~Hdf5Skeleton();
   Hdf5Skeleton(const Hdf5Skeleton&) = delete;
   Hdf5Skeleton& operator=(const Hdf5Skeleton&) = delete;
@@ -41,6 +48,10 @@ class Hdf5Skeleton {
   void read(std::int64_t offset_bytes, std::int64_t bytes, std::byte* out) const;
 
  private:
+  /// Lays the file out at a path and returns the offsets of its datasets.
+  using LayOut = std::function<std::vector<std::int64_t>(const std::string& path)>;
+  explicit Hdf5Skeleton(const LayOut& lay_out);
+
   int memory_fd_ = -1;
   std::int64_t file_bytes_ = 0;
   std::vector<std::int64_t> offsets_bytes_;

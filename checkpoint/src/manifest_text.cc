@@ -6,10 +6,10 @@
 #include "file_errors.h"
 #include "json_fields.h"
 #include "manifest_checks.h"
-#include "muster/base/crc32c.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/manifest.h"
 #include "range_checks.h"
+#include "sealed_json.h"
 
 namespace muster::checkpoint {
 namespace {
@@ -19,29 +19,6 @@ using internal::JsonFields;
 constexpr const char* kFormatName = "muster-checkpoint";
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
-
-// The last member of the file's object, checksumming all bytes before it. Always this long, so that
-// a reader finds it without parsing anything.
-std::string trailer(std::string_view before) {
-  const std::uint32_t checksum = crc32c(before.data(), before.size());
-  return ",\n \"crc32c\": \"" + internal::checksum_text(checksum) + "\"\n}\n";
-}
-
-void check_trailer(std::string_view text, const std::string& origin) {
-  const std::size_t trailer_bytes = trailer("").size();
-  if (text.size() < trailer_bytes) {
-    throw CheckpointError(origin + ": expected a manifest, found " + std::to_string(text.size()) +
-                          " bytes: the file is truncated");
-  }
-  const std::string_view before = text.substr(0, text.size() - trailer_bytes);
-  const std::string_view found = text.substr(before.size());
-  if (found == trailer(before)) return;
-  throw CheckpointError(
-      origin + ": expected the manifest to end with its own checksum, " +
-      Json(trailer(before)).dump() + ", found " +
-      Json(std::string(found)).dump(-1, ' ', true, Json::error_handler_t::replace) +
-      ": the file is damaged");
-}
 
 Json tensor_to_json(const std::string& name, const TensorEntry& entry) {
   Json pieces = Json::array();
@@ -148,20 +125,16 @@ std::string Manifest::to_text() const {
                      {"run_state", run_state},
                      {"files", std::move(json_files)},
                      {"tensors", std::move(json_tensors)}};
-  std::string text;
   try {
-    text = json.dump(1);
+    return internal::sealed_text(json);
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("run_state: expected strings in UTF-8, found: ") +
                           error.what());
   }
-  text.resize(text.size() - 2);  // "\n}": the trailer closes the object
-  text += trailer(text);
-  return text;
 }
 
 Manifest Manifest::from_text(std::string_view text, const std::string& origin) {
-  check_trailer(text, origin);
+  internal::check_seal(text, "manifest", origin);
   const Json json = internal::parse_untrusted_json(text, origin);
   const JsonFields fields(json, origin);
   check_format(fields);

@@ -26,26 +26,28 @@ void update_header(Hash128& hash, const std::string& name, const TensorEntry& en
 }
 
 void update_data(Hash128& hash, const Checkpoint& checkpoint, const std::string& name,
-                 const TensorEntry& entry, std::vector<std::byte>* buffer) {
+                 const TensorEntry& entry, const ChunkVisitor& visit,
+                 std::vector<std::byte>* buffer) {
   const std::int64_t step = kChunkBytes / dtype_bytes(entry.dtype);
   const std::int64_t numel = entry.numel();
   for (std::int64_t begin = 0; begin < numel; begin += step) {
     const TensorRange range{name, entry.dtype, entry.shape, begin, std::min(begin + step, numel)};
     checkpoint.read(range, buffer->data());
     hash.update(buffer->data(), static_cast<std::size_t>(range.bytes()));
+    if (visit) visit(range, buffer->data());
   }
 }
 
 }  // namespace
 
-std::string Checkpoint::state_hash() const {
+std::string Checkpoint::state_hash(const ChunkVisitor& visit) const {
   Hash128 hash;
   hash.update("muster-state-1");
   update_integer(hash, static_cast<std::uint64_t>(manifest_.tensors.size()));
   std::vector<std::byte> buffer(static_cast<std::size_t>(kChunkBytes));
   for (const auto& [name, entry] : manifest_.tensors) {
     update_header(hash, name, entry);
-    update_data(hash, *this, name, entry, &buffer);
+    update_data(hash, *this, name, entry, visit, &buffer);
   }
   const std::string progress = internal::canonical_json(internal::progress_of(manifest_.run_state));
   update_integer(hash, static_cast<std::uint64_t>(progress.size()));

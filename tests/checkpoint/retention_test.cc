@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "muster/base/error.h"
 #include "muster/checkpoint/layout.h"
 
@@ -37,6 +39,34 @@ TEST(RetentionTest, KeepsOneStepBesides) {
       ElementsAre(20));
   EXPECT_THAT(expired_steps({.keep_last = 1, .keep_step = 5}, std::vector<std::int64_t>{10, 20}),
               ElementsAre(10));
+}
+
+std::string verdicts(const Retention& retention, const std::vector<Candidate>& candidates) {
+  std::string text;
+  for (const Verdict& verdict : judge(retention, candidates)) {
+    text += std::to_string(verdict.step) + ":" + verdict.reason + "; ";
+  }
+  return text;
+}
+
+TEST(RetentionTest, SaysWhyEachIsKept) {
+  EXPECT_EQ(verdicts({.keep_last = 2, .keep_every = 20, .keep_step = 30},
+                     {{40, {}}, {10, {}}, {20, {}}, {30, {}}}),
+            "10:; 20:every 20; 30:last 2, the run's best; 40:last 2, every 20; ");
+}
+
+TEST(RetentionTest, KeepsTheBestByScore) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<Candidate> candidates = {{1, 0.5}, {2, 0.9}, {3, 0.9},
+                                             {4, {}},  {5, nan}, {6, 0.1}};
+  EXPECT_EQ(verdicts({.keep_last = 1, .keep_best = 2}, candidates),
+            "1:; 2:best 2; 3:best 2; 4:; 5:; 6:last 1; ");
+  EXPECT_EQ(verdicts({.keep_last = 1, .keep_best = 1}, candidates),
+            "1:; 2:best 1; 3:; 4:; 5:; 6:last 1; ")
+      << "of equal scores the older";
+  EXPECT_EQ(verdicts({.keep_last = 1, .keep_best = 2, .larger_is_better = false}, candidates),
+            "1:best 2; 2:; 3:; 4:; 5:; 6:last 1, best 2; ");
+  EXPECT_EQ(verdicts({.keep_last = 1, .keep_best = 9}, {{4, {}}, {5, nan}}), "4:; 5:last 1; ");
 }
 
 // For every rule and every set of steps: the newest `keep_last` and the multiples stay, all else

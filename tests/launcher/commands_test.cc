@@ -133,13 +133,14 @@ TEST_F(CommandsTest, MissingCheckpointsAreConfigErrors) {
 }
 
 TEST_F(CommandsTest, HelpAndVersion) {
+  const char* const names[] = {"run",   "inspect", "verify",  "diff",  "checkpoints",
+                               "prune", "export",  "import",  "model", "flight",
+                               "plan",  "doctor",  "version", "help"};
   EXPECT_EQ(run({"--help"}), 0);
-  for (const char* name :
-       {"run", "inspect", "verify", "diff", "flight", "plan", "doctor", "version", "help"}) {
-    EXPECT_THAT(output_, HasSubstr("muster " + std::string(name)));
+  for (const char* name : names) {
+    EXPECT_THAT(output_, HasSubstr("\n  muster " + std::string(name) + "  "));
   }
-  for (const char* name :
-       {"run", "inspect", "verify", "diff", "flight", "plan", "doctor", "version", "help"}) {
+  for (const char* name : names) {
     EXPECT_EQ(run({"help", name}), 0);
     EXPECT_NE(output_, "");
   }

@@ -65,4 +65,6 @@ checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string
   }
 }
 
+bool is_safetensors_path(const std::string& path) { return path.ends_with(".safetensors"); }
+
 }  // namespace muster::launcher

@@ -22,6 +22,9 @@ std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
 checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
                                       Env& env);
 
+/// Whether the name says safetensors, so that it is no directory of checkpoints.
+bool is_safetensors_path(const std::string& path);
+
 }  // namespace muster::launcher
 
 #endif  // MUSTER_LAUNCHER_COMMANDS_CHECKPOINT_PATH_H_

@@ -32,7 +32,7 @@ std::string help_command_help() {
       "usage: muster COMMAND [ARGUMENTS]\n\n";
   for (const Command& command : all_commands()) {
     std::string line = "  muster " + std::string(command.name);
-    line.resize(18, ' ');
+    line.resize(22, ' ');
     text += line + command.summary + "\n";
   }
   return text + "\nmuster help COMMAND says more. Exit codes are in docs/failure_model.md.\n";

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct Problem {
   std::int64_t offset_bytes = 0;  ///< Where in the file the damage starts, to a chunk.
   std::string message;            ///< All of it as one sentence: expected, found.
 };
+
+/// Sees the elements of a range, in memory that is the caller's again when it returns.
+using ChunkVisitor = std::function<void(const TensorRange& range, const void* data)>;
 
 /// Holds the manifest only; data is read from disk on demand with plain reads, never through HDF5,
 /// and every byte is checked against its checksum before anyone sees it. Cheap to copy. Any thread.
@@ -42,7 +46,8 @@ class Checkpoint {
   /// 32 hexadecimal digits over the names, dtypes, shapes and bytes of all tensors and
   /// run_state["progress"]: equal for equal states, whatever world size and sharding wrote them
   /// (docs/checkpoint_format.md has the definition). Reads all data. Blocks; throws as read() does.
-  std::string state_hash() const;
+  /// On the way `visit` is shown every element once, by name and in order, a MiB at a time.
+  std::string state_hash(const ChunkVisitor& visit = nullptr) const;
 
   /// Reads every byte of every file and the manifest again. Empty means that all is well. Blocks.
   /// Damage is returned, a place each; throws CheckpointError only where nothing can be told

@@ -72,6 +72,10 @@ class CheckpointStore {
   /// is never deleted, nor is anything when there is none.
   std::vector<std::filesystem::path> retain(const Retention& retention) const;
 
+  /// Deletes the checkpoints of `steps`, one that is not there aside, and returns their paths. What
+  /// may go is the caller's to know: see retain() and newest_valid().
+  std::vector<std::filesystem::path> remove(const std::vector<std::int64_t>& steps) const;
+
   /// The newest checkpoint all of whose bytes are right; nothing when there is none. Each damaged
   /// one on the way is named in a warning and set aside: renamed to `step-NNNNNNNN.damaged`
   /// (`.damaged-2`, ... when taken). Throws where nothing can be told about a newer one (no

@@ -1,4 +1,4 @@
-// Bit comparison of two checkpoints, whatever world sizes wrote them.
+// Comparison of two checkpoints, by bits and by numbers, whatever world sizes wrote them.
 #ifndef MUSTER_CHECKPOINT_DIFF_H_
 #define MUSTER_CHECKPOINT_DIFF_H_
 
@@ -8,6 +8,7 @@
 
 #include "muster/base/json.h"
 #include "muster/checkpoint/checkpoint.h"
+#include "muster/checkpoint/elements.h"
 
 namespace muster::checkpoint {
 
@@ -25,6 +26,7 @@ struct TensorDifference {
   DifferenceKind kind = DifferenceKind::kBits;
   std::int64_t differing_elements = 0;  ///< For kBits, else 0.
   std::int64_t first_element = 0;  ///< For kBits: flat index of the first that differs, else 0.
+  Distance distance{};             ///< For kBits.
   std::string message{};           ///< One line: what is different.
 };
 

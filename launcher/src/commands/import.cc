@@ -1,0 +1,27 @@
+// muster import
+#include <cstdio>
+
+#include "commands/command.h"
+#include "commands/hdf5_program.h"
+#include "commands/words.h"
+
+namespace muster::launcher {
+
+int import_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(import_command_help().c_str(), stdout);
+    return 0;
+  }
+  become_hdf5_program("import", words);
+}
+
+std::string import_command_help() {
+  return "usage: muster import FILE.safetensors DIR [--as-is]\n"
+         "Writes the tensors of a safetensors file as the checkpoint of step 0 in DIR, which must "
+         "hold no checkpoints\n"
+         "yet: named as a trainer names a model's parameters and buffers (model.*), with checksums "
+         "of every byte.\n"
+         "  --as-is   keep the file's names as they are\n";
+}
+
+}  // namespace muster::launcher

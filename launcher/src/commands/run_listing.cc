@@ -1,0 +1,150 @@
+// Names, manifests and sizes; no data is read.
+#include "commands/run_listing.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "muster/base/error.h"
+#include "muster/checkpoint/checkpoint.h"
+#include "muster/checkpoint/layout.h"
+
+namespace muster::launcher {
+namespace fs = std::filesystem;
+
+namespace {
+
+using checkpoint::step_of_directory_name;
+
+constexpr std::string_view kAttemptPrefix = ".attempt-";
+constexpr std::string_view kDamagedMark = ".damaged";
+
+struct NamedState {
+  std::int64_t step;
+  const char* state;
+};
+
+std::optional<NamedState> state_of_name(const std::string& name) {
+  if (const auto step = step_of_directory_name(name)) return NamedState{*step, "complete"};
+  if (name.starts_with(kAttemptPrefix)) {
+    const auto step = step_of_directory_name(std::string_view(name).substr(
+        kAttemptPrefix.size(), name.rfind("-g") - kAttemptPrefix.size()));
+    if (step) return NamedState{*step, "being written"};
+  }
+  if (const auto mark = name.find(kDamagedMark); mark != std::string::npos) {
+    const auto step = step_of_directory_name(std::string_view(name).substr(0, mark));
+    if (step) return NamedState{*step, "set aside"};
+  }
+  return std::nullopt;
+}
+
+std::int64_t bytes_in(const fs::path& directory, Env& env) {
+  std::int64_t bytes = 0;
+  for (const std::string& name : env.list_directory(directory)) {
+    try {
+      bytes += static_cast<std::int64_t>(env.open_file(directory / name)->size_bytes());
+    } catch (const FileError&) {
+      // It went away, or is none of ours: a listing shows what it can.
+    }
+  }
+  return bytes;
+}
+
+std::chrono::seconds age_of(const fs::path& path) {
+  std::error_code error;
+  const auto written = fs::last_write_time(path, error);
+  if (error) return {};
+  return std::chrono::duration_cast<std::chrono::seconds>(fs::file_time_type::clock::now() -
+                                                          written);
+}
+
+/// Why the checkpoint cannot be whole; "" when it may be.
+std::string problem_of(const checkpoint::Checkpoint& checkpoint, std::int64_t step, Env& env) {
+  const checkpoint::Manifest& manifest = checkpoint.manifest();
+  if (manifest.step != step)
+    return "expected the manifest of step " + std::to_string(step) + ", found that of step " +
+           std::to_string(manifest.step);
+  for (const checkpoint::ManifestFile& file : manifest.files) {
+    const auto found =
+        static_cast<std::int64_t>(env.open_file(checkpoint.directory() / file.file)->size_bytes());
+    if (found != file.bytes)
+      return file.file + ": expected " + std::to_string(file.bytes) + " bytes, found " +
+             std::to_string(found);
+  }
+  return "";
+}
+
+std::string run_metric(const Json& run_state) {
+  const auto score = run_state.is_object() ? run_state.find("score") : run_state.end();
+  if (score == run_state.end() || !score->is_object() || !score->contains("metric")) return "";
+  const Json& metric = score->at("metric");
+  return metric.is_string() ? metric.get<std::string>() : "";
+}
+
+/// Opens it for what only the manifest knows.
+void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<std::int64_t>& best,
+               Env& env) {
+  try {
+    const auto opened = checkpoint::Checkpoint::open(one.path, env);
+    const Json& run_state = opened.manifest().run_state;
+    one.metric = metric.empty() ? run_metric(run_state) : metric;
+    one.score = score_in(run_state, one.metric);
+    one.problem = problem_of(opened, one.step, env);
+    if (one.problem.empty()) best = best_step_in(run_state);
+  } catch (const CheckpointError& e) {
+    one.problem = e.what();
+  } catch (const FileError& e) {
+    one.problem = e.what();
+  }
+  if (!one.problem.empty()) one.state = "damaged";
+}
+
+}  // namespace
+
+std::optional<double> score_in(const Json& run_state, const std::string& metric) {
+  if (!run_state.is_object()) return std::nullopt;
+  const auto metrics = run_state.find("metrics");
+  if (metrics == run_state.end() || !metrics->is_object()) return std::nullopt;
+  const auto value = metrics->find(metric);
+  if (value == metrics->end() || !value->is_number()) return std::nullopt;
+  return value->get<double>();
+}
+
+std::optional<std::int64_t> best_step_in(const Json& run_state) {
+  if (run_metric(run_state).empty()) return std::nullopt;
+  const Json& score = run_state.at("score");
+  const auto step = score.find("best_step");
+  if (step == score.end() || !step->is_number_integer()) return std::nullopt;
+  return step->get<std::int64_t>();
+}
+
+std::vector<ListedCheckpoint> list_run(const fs::path& directory, const std::string& metric,
+                                       Env& env) {
+  std::vector<ListedCheckpoint> listed;
+  try {
+    for (const std::string& name : env.list_directory(directory)) {
+      const auto named = state_of_name(name);
+      if (!named) continue;
+      const fs::path path = directory / name;
+      listed.push_back({.step = named->step,
+                        .path = path,
+                        .state = named->state,
+                        .problem = {},
+                        .bytes = bytes_in(path, env),
+                        .age = age_of(path),
+                        .metric = {},
+                        .score = {}});
+    }
+  } catch (const FileError& e) {
+    throw CheckpointError(std::string("listing checkpoints: ") + e.what() + "; check the path");
+  }
+  std::stable_sort(listed.begin(), listed.end(),
+                   [](const auto& a, const auto& b) { return a.step < b.step; });
+  std::optional<std::int64_t> best;
+  for (ListedCheckpoint& one : listed) {
+    if (one.state == "complete") look_into(one, metric, best, env);
+  }
+  for (ListedCheckpoint& one : listed) one.best = one.state == "complete" && best == one.step;
+  return listed;
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,43 @@
+// What is in a directory of checkpoints, or of runs with checkpoints: for people and for scripts.
+#ifndef MUSTER_LAUNCHER_COMMANDS_RUN_LISTING_H_
+#define MUSTER_LAUNCHER_COMMANDS_RUN_LISTING_H_
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "muster/base/env.h"
+#include "muster/base/json.h"
+
+namespace muster::launcher {
+
+struct ListedCheckpoint {
+  std::int64_t step = 0;
+  std::filesystem::path path;
+  std::string state;    ///< "complete", "damaged", "set aside", "being written".
+  std::string problem;  ///< Why it is damaged: the manifest, a file's size. Bytes are not read.
+  std::int64_t bytes = 0;
+  std::chrono::seconds age{};
+  std::string metric;  ///< That of the run's score, or the one asked for; "" where there is none.
+  std::optional<double> score;
+  bool best = false;  ///< Of the run, as its newest complete checkpoint knows it.
+};
+
+/// The number `metric` in what the last evaluation before the checkpoint said; nothing when there
+/// is none.
+std::optional<double> score_in(const Json& run_state, const std::string& metric);
+
+/// The step of the best checkpoint by the run's own score; nothing where it keeps none.
+std::optional<std::int64_t> best_step_in(const Json& run_state);
+
+/// The checkpoints of one directory, by step; `metric` in the place of the run's own unless "".
+/// Throws CheckpointError when the directory cannot be read.
+std::vector<ListedCheckpoint> list_run(const std::filesystem::path& directory,
+                                       const std::string& metric, Env& env);
+
+}  // namespace muster::launcher
+
+#endif  // MUSTER_LAUNCHER_COMMANDS_RUN_LISTING_H_
