@@ -57,7 +57,7 @@ class MemoryReadableFile : public ReadableFile {
     const std::string& content = node_->content;
     if (offset >= content.size()) return 0;
     const std::size_t count = std::min<std::size_t>(bytes, content.size() - offset);
-    std::memcpy(out, content.data() + offset, count);
+    content.copy(static_cast<char*>(out), count, offset);
     return count;
   }
 

@@ -237,7 +237,13 @@ TEST_F(CheckpointCommandsTest, ModelsAreKeptUnderNames) {
   EXPECT_EQ(run({"verify", output_.substr(0, output_.size() - 1)}), 0);
   EXPECT_EQ(run({"model", "get", "digits", "--registry", "reg", "--json"}), 0);
   EXPECT_EQ(parse_json(output_, "output")["version"], 2);
-  EXPECT_EQ(run({"model", "list", "--registry", "reg", "--json"}), 0);
+  // A run that began with a version of the registry has it as its parent.
+  write_checkpoint(
+      "runs/fine", 9, 2,
+      {{"init_from", directory_.path() / "reg/models/digits/versions/v00000002/checkpoint"}});
+  EXPECT_EQ(run({"model", "register", "runs/fine", "tuned", "--registry", "reg"}), 0);
+  EXPECT_THAT(output_, HasSubstr(" from digits@2 "));
+  EXPECT_EQ(run({"model", "list", "digits", "--registry", "reg", "--json"}), 0);
   const Json listed = parse_json(output_, "output");
   ASSERT_EQ(listed.size(), 2u);
   EXPECT_EQ(listed[0]["stages"], Json({"production"}));

@@ -63,6 +63,8 @@ FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()};
 
 }  // namespace
 
+SourceRange held_range(const StateTensor& tensor) { return range_of(tensor, all_held(tensor)); }
+
 CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
                                  Communicator& communicator, checkpoint::Retention retention,
                                  bool fresh, OnCommitted on_committed)
@@ -144,7 +146,7 @@ void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
     }
   }
   for (const StateTensor& tensor : state) {
-    const SourceRange target = range_of(tensor, all_held(tensor));
+    const SourceRange target = held_range(tensor);
     checkpoint.read(target.range, const_cast<void*>(target.data));
   }
 }

@@ -21,6 +21,10 @@
 
 namespace muster::internal {
 
+/// What this rank holds of a state tensor, and where; its memory may be written to restore it.
+/// Throws ConfigError for a dtype that checkpoints do not have.
+checkpoint::SourceRange held_range(const StateTensor& tensor);
+
 /// A save: every rank copies its part and goes on training while a background thread writes it;
 /// once every rank has written (the trainer counts that in a collective at each step's end) rank 0
 /// gathers the records and commits in the background. Each rank stores its shards and an even

@@ -78,6 +78,13 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("fresh", &fresh, "Start over; the checkpoints there are moved aside, not deleted");
   set.add("allow-other-numerics", &allow_other_numerics,
           "Resume although machine class or library versions differ (bits will too)");
+  set.add(
+      "init-from", &init_from,
+      "Weights that a new run begins with: a .safetensors file, a checkpoint, or a directory of "
+      "checkpoints");
+  set.add("allow-missing", &allow_missing,
+          "Tensors that --init-from may lack, have besides, or have in another shape: names with * "
+          "and ?, by commas");
   set.group("Evaluation and reports");
   set.add("eval-every", &eval_every, "Epochs between evaluations; 0: at the end only");
   set.add("eval-batch", &eval_batch, "Samples in an evaluation batch");
@@ -100,7 +107,7 @@ void TrainerOptions::bind(OptionSet& set) {
 
 namespace {
 
-constexpr std::array<std::string_view, 23> kCircumstances = {"epochs",
+constexpr std::array<std::string_view, 25> kCircumstances = {"epochs",
                                                              "steps",
                                                              "tokens",
                                                              "minutes",
@@ -117,6 +124,8 @@ constexpr std::array<std::string_view, 23> kCircumstances = {"epochs",
                                                              "log-every",
                                                              "transport",
                                                              "allow-other-numerics",
+                                                             "init-from",
+                                                             "allow-missing",
                                                              "timeout",
                                                              "zero-stage",
                                                              "activation-checkpointing",
@@ -178,6 +187,8 @@ std::vector<std::string> TrainerOptions::validate() const {
   require(patience >= 0, "--patience", "0 or more", patience);
   require(patience == 0 || !score.empty(), "--patience", "a --score beside it", patience);
   require(min_delta >= 0 && std::isfinite(min_delta), "--min-delta", "0 or more", min_delta);
+  if (init_from.empty() && !allow_missing.empty())
+    problems.push_back("--allow-missing: expected an --init-from beside it, found none");
   require(checkpoint_every >= 0, "--checkpoint-every", "0 or more", checkpoint_every);
   require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every",
           "a --checkpoint-dir beside it", checkpoint_every);

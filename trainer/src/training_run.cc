@@ -263,6 +263,7 @@ Json TrainingRun::run_state() const {
                   {"trained_seconds", trained().count()},
                   {"muster", kVersion}}}};
   if (score_watch_) state["score"] = score_watch_->to_json();
+  if (!init_from_.is_null()) state["init_from"] = init_from_;
   return state;
 }
 

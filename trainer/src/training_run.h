@@ -45,6 +45,7 @@ class TrainingRun {
   void check_numerics();
   void make_limits();
   void restore();
+  void begin_anew();
   void go_on_from(const Json& run_state);
   void check_resumable(const Json& run_state, const std::string& origin);
   void refuse_finished(const Json& run_state, const std::string& origin) const;
@@ -84,6 +85,7 @@ class TrainingRun {
   Json job_;
   Json numerics_;
   Json metrics_ = Json::object();  // of the latest evaluation
+  Json init_from_;                 // the path of the weights the run began with; null: its own
   std::shared_ptr<torch::nn::Module> model_;
   std::shared_ptr<const Dataset> test_dataset_;
   std::shared_ptr<const Dataset> validation_dataset_;  // nullptr: the test data are used

@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <utility>
 
+#include "initial_weights.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
+#include "muster/checkpoint/import.h"
 #include "numerics.h"
 #include "run_together.h"
 #include "seeding.h"
@@ -96,7 +98,19 @@ void TrainingRun::check_numerics() {
   }
 }
 
+// What a run began with is told in all its checkpoints, and not read again by its resumes.
+void TrainingRun::begin_anew() {
+  if (options_.init_from.empty()) return;
+  internal::run_together(communicator_, [&] {
+    internal::load_initial_weights(*engine_, options_.init_from, options_.allow_missing,
+                                   *make_system_env());
+  });
+  init_from_ = options_.init_from;
+  if (world_.env().rank == 0) MUSTER_LOG(INFO) << "training begins with " << options_.init_from;
+}
+
 void TrainingRun::restore() {
+  bool resumed = false;
   if (!options_.checkpoint_dir.empty()) {
     const std::filesystem::path directory = options_.run_directory();
     const checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
@@ -108,9 +122,11 @@ void TrainingRun::restore() {
         saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
           internal::run_alike(communicator_, [&] { check_resumable(run_state, origin); });
         });
+    resumed = state.has_value();
     if (state) go_on_from(*state);
     if (world_.env().rank == 0) metrics_log_.emplace(directory / "metrics.jsonl", progress_.step);
   }
+  if (!resumed) begin_anew();
   ended_ = end_reached(limits_.time_is_up(trained_before_));
   trainer_.step_ = progress_.step;
   progress_report_.resumed(progress_.step);
@@ -123,6 +139,7 @@ void TrainingRun::go_on_from(const Json& run_state) {
   loader_->restore({progress_.epoch, progress_.position});
   trained_before_ = trained_seconds(run_state);
   metrics_ = run_state.value("metrics", Json::object());
+  init_from_ = run_state.value("init_from", Json());
   const Json score = run_state.value("score", Json());
   const bool same_score = score_watch_ && score.is_object() && score_watch_->restore(score, origin);
   if (world_.env().rank != 0) return;
@@ -131,6 +148,11 @@ void TrainingRun::go_on_from(const Json& run_state) {
 }
 
 void TrainingRun::check_resumable(const Json& run_state, const std::string& origin) {
+  if (run_state.contains(checkpoint::kImportedField)) {
+    throw ConfigError(origin +
+                      ": expected the checkpoint of a run, found an imported model; give it with "
+                      "--init-from, beside another --checkpoint-dir");
+  }
   const auto refuse = [&](const char* part, const Json& ours, const char* advice) {
     const Json theirs = run_state.value(part, Json::object());
     const std::vector<std::string> lines = internal::differences(theirs, ours);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "commands/checkpoint_path.h"
@@ -82,6 +83,25 @@ ModelVersion find(const ModelRegistry& registry, const std::string& text) {
   return registry.get(text.substr(0, at), text.substr(at + 1));
 }
 
+std::string text_of(const ModelVersion& version) {
+  return version.name + "@" + std::to_string(version.version);
+}
+
+/// The version of the registry that the checkpoint's run began with (--init-from), or "".
+std::string parent_in(const ModelRegistry& registry, const Json& run_state) {
+  if (!run_state.is_object() || !run_state.contains("init_from")) return "";
+  const Json& path = run_state.at("init_from");
+  if (!path.is_string()) return "";
+  std::error_code ignored;
+  for (const std::string& name : registry.names()) {
+    for (const ModelVersion& version : registry.versions(name)) {
+      if (std::filesystem::equivalent(version.checkpoint(), path.get<std::string>(), ignored))
+        return text_of(version);
+    }
+  }
+  return "";
+}
+
 Json to_json(const ModelVersion& version) {
   return {{"model", version.name},
           {"version", version.version},
@@ -127,8 +147,9 @@ int register_model(const Words& words) {
   if (const auto metrics = parsed.values.find("--metrics"); metrics != parsed.values.end())
     add_metrics(metrics->second, registration.metrics);
   if (const auto parent = parsed.values.find("--parent"); parent != parsed.values.end()) {
-    const ModelVersion version = find(registry, parent->second);
-    registration.parent = version.name + "@" + std::to_string(version.version);
+    registration.parent = text_of(find(registry, parent->second));
+  } else {
+    registration.parent = parent_in(registry, source.manifest().run_state);
   }
   const ModelVersion added = registry.add(source, parsed.operands[1], registration);
   if (parsed.switches.contains("--json")) {
@@ -212,11 +233,12 @@ std::string model_command_help() {
          "the copy and makes it the\n"
          "next version of NAME, with its state hash, metrics (those of the run's last evaluation, "
          "and those given), run,\n"
-         "step and parent. get prints the path of a version's checkpoint: the newest, a number, or "
-         "the one in a stage.\n"
-         "promote puts a version into a stage, in the place of the one before. Any number of "
-         "processes may do all of\n"
-         "this at once.\n";
+         "step and parent (by default the version that the run's --init-from named). get prints "
+         "the "
+         "path of a version's\n"
+         "checkpoint: the newest, a number, or the one in a stage. promote puts a version into a "
+         "stage, in the place of\n"
+         "the one before. Any number of processes may do all of this at once.\n";
 }
 
 }  // namespace muster::launcher

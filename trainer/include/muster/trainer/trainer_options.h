@@ -63,6 +63,8 @@ struct TrainerOptions {
   std::string run;  ///< A directory of this name in checkpoint_dir; empty: checkpoint_dir itself.
   bool fresh = false;
   bool allow_other_numerics = false;
+  std::string init_from;      ///< Of the first step of a new run; empty: build_model()'s values.
+  std::string allow_missing;  ///< Patterns of what need not fit, by commas.
 
   // Evaluation and reports.
   std::int64_t eval_every = 1;    ///< Epochs; 0: at the end only.

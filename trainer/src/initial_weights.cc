@@ -1,0 +1,89 @@
+// Matching names, then reading ranges.
+#include "initial_weights.h"
+
+#include <algorithm>
+
+#include "checkpoint_saver.h"
+#include "muster/base/error.h"
+#include "muster/checkpoint/elements.h"
+#include "muster/checkpoint/export.h"
+#include "muster/checkpoint/model_weights.h"
+#include "muster/trainer/parameter_groups.h"
+
+namespace muster::internal {
+namespace {
+
+using checkpoint::TensorRange;
+
+bool is_allowed(const std::string& name, const std::string& patterns) {
+  for (std::size_t begin = 0; begin < patterns.size();) {
+    const std::size_t end = std::min(patterns.find(',', begin), patterns.size());
+    if (matches_pattern(patterns.substr(begin, end - begin), name)) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+bool fits(const TensorRange& model, const TensorRange& found) {
+  return model.shape == found.shape &&
+         (model.dtype == found.dtype ||
+          (checkpoint::is_float(model.dtype) && checkpoint::is_float(found.dtype)));
+}
+
+/// The engine's tensor under the model's name, and where this rank holds it; nothing for what is
+/// not the model's.
+std::map<std::string, checkpoint::SourceRange> model_tensors(Engine& engine) {
+  const std::string prefix = checkpoint::kModelPrefix;
+  std::map<std::string, checkpoint::SourceRange> tensors;
+  for (const StateTensor& tensor : engine.state()) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    checkpoint::SourceRange held = held_range(tensor);
+    held.range.name = tensor.name.substr(prefix.size());
+    tensors.emplace(held.range.name, std::move(held));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<std::string> misfits(const NamedTensors& model, const NamedTensors& found,
+                                 const std::string& allowed) {
+  std::vector<std::string> lines;
+  const auto add = [&](const std::string& name, const std::string& line) {
+    if (!is_allowed(name, allowed)) lines.push_back(line);
+  };
+  for (const auto& [name, range] : model) {
+    const auto other = found.find(name);
+    if (other == found.end()) {
+      add(name, "expected " + describe(range) + ", found none");
+    } else if (!fits(range, other->second)) {
+      add(name, "expected " + describe(range) + ", found " + describe(other->second));
+    }
+  }
+  for (const auto& [name, range] : found) {
+    if (!model.contains(name)) add(name, "expected no " + name + ", found " + describe(range));
+  }
+  return lines;
+}
+
+void load_initial_weights(Engine& engine, const std::string& path, const std::string& allowed,
+                          Env& env) {
+  const auto weights = checkpoint::ModelWeights::open(path, env);
+  const auto tensors = model_tensors(engine);
+  NamedTensors wanted;
+  for (const auto& [name, held] : tensors)
+    wanted.emplace(name, checkpoint::whole_tensor(name, held.range.dtype, held.range.shape));
+  const std::vector<std::string> lines = misfits(wanted, weights.tensors(), allowed);
+  if (!lines.empty()) {
+    std::string text = "--init-from: " + weights.path().string() + " does not fit the model";
+    for (const std::string& line : lines) text += "; " + line;
+    throw ConfigError(text + "; name with --allow-missing what need not fit");
+  }
+  for (const auto& [name, held] : tensors) {
+    const auto found = weights.tensors().find(name);
+    if (found == weights.tensors().end() || !fits(wanted.at(name), found->second)) continue;
+    weights.read(held.range, const_cast<void*>(held.data));
+  }
+}
+
+}  // namespace muster::internal
