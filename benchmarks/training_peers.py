@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A training step of the example's GPT in PyTorch, for compare_training: one rank of one mode.
 
-Modes: alone (torch.optim.AdamW as it comes), alone-fused, ddp, zero1 (ZeroRedundancyOptimizer), fsdp2. Rank and
-world size are RANK and WORLD_SIZE of the environment, as torchrun sets them; rank 0 prints one JSON object.
+Modes: passes (forward and backward alone, no update: what no framework can be faster than), alone (torch.optim.AdamW
+as it comes), alone-fused, ddp, zero1 (ZeroRedundancyOptimizer), fsdp2. Rank and world size are RANK and WORLD_SIZE of
+the environment, as torchrun sets them; rank 0 prints one JSON object.
 """
 import argparse
 import json
@@ -51,7 +52,7 @@ class Gpt(nn.Module):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", required=True, choices=("alone", "alone-fused", "ddp", "zero1", "fsdp2"))
+    parser.add_argument("--mode", required=True, choices=("passes", "alone", "alone-fused", "ddp", "zero1", "fsdp2"))
     for name, default in (("vocabulary", 256), ("context", 64), ("width", 512), ("layers", 8), ("heads", 4),
                           ("batch", 2), ("steps", 20), ("warmup", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -59,9 +60,11 @@ def parse_arguments():
 
 
 def build(arguments):
-    """(model, optimizer) of the mode."""
+    """(model, optimizer) of the mode; None where nothing is updated."""
     model = Gpt(arguments.vocabulary, arguments.context, arguments.width, arguments.layers, arguments.heads)
     settings = {"lr": 1e-3, "weight_decay": 0.01}
+    if arguments.mode == "passes":
+        return model, None
     if arguments.mode == "alone":
         return model, torch.optim.AdamW(model.parameters(), **settings)
     if arguments.mode == "alone-fused":
@@ -87,8 +90,11 @@ def timed_step(model, optimizer, arguments):
     logits = model(ids[:, :-1])
     loss = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
     loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+    if optimizer is None:
+        model.zero_grad()
+    else:
+        optimizer.step()
+        optimizer.zero_grad()
     return (time.monotonic() - started) * 1000
 
 
@@ -96,7 +102,7 @@ def main():
     arguments = parse_arguments()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    together = not arguments.mode.startswith("alone")
+    together = not arguments.mode.startswith(("passes", "alone"))
     if together:
         dist.init_process_group("gloo")
     model, optimizer = build(arguments)

@@ -101,6 +101,14 @@ Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
   return operation;
 }
 
+Operation describe_read(const at::Tensor& to, int from) {
+  Operation operation;
+  operation.signature = signature_of(OperationKind::kRead, to);
+  operation.output = bytes_of(to);
+  operation.peer = from;
+  return operation;
+}
+
 Operation describe_wishes_of_split(const Caller& caller, const at::Tensor& wishes,
                                    const at::Tensor& wish) {
   Operation operation = describe_all_gather(caller, wishes, wish);

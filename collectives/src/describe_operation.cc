@@ -1,6 +1,8 @@
 // What all descriptions share, and those of operations between two ranks or without data.
 #include "describe_operation.h"
 
+#include <ATen/ops/empty.h>
+
 #include "describe_parts.h"
 #include "tensor_checks.h"
 
@@ -41,6 +43,17 @@ Operation describe_receive(const Caller& caller, const at::Tensor& tensor, int p
 Operation describe_meeting(OperationKind kind) {
   Operation operation;
   operation.signature.kind = kind;
+  return operation;
+}
+
+Operation describe_open_window(std::int64_t numel, at::ScalarType dtype) {
+  if (numel < 0) {
+    reject(OperationKind::kOpenWindow, "a number of elements of at least 0", std::to_string(numel),
+           "correct the size");
+  }
+  Operation operation;
+  operation.signature = signature_of(OperationKind::kOpenWindow, at::empty({0}, dtype));
+  operation.signature.numel = numel;
   return operation;
 }
 

@@ -55,12 +55,16 @@ Operation describe_all_to_all(const Caller& caller, const at::Tensor& output,
 Operation describe_send(const Caller& caller, const at::Tensor& tensor, int peer);
 Operation describe_receive(const Caller& caller, const at::Tensor& tensor, int peer);
 
+Operation describe_read(const at::Tensor& to, int from);
+
 /// The first half of split(): `wishes` becomes every rank's `wish`.
 Operation describe_wishes_of_split(const Caller& caller, const at::Tensor& wishes,
                                    const at::Tensor& wish);
 
 /// barrier, leave and the second half of split.
 Operation describe_meeting(OperationKind kind);
+/// A meeting too. Throws ConfigError.
+Operation describe_open_window(std::int64_t numel, at::ScalarType dtype);
 
 }  // namespace muster::internal
 

@@ -15,6 +15,7 @@ class NodeLayout {
   /// Element r: the lowest rank on the node of rank r.
   explicit NodeLayout(const std::vector<int>& first_ranks);
 
+  int world_size() const { return static_cast<int>(places_.size()); }
   int nodes() const { return static_cast<int>(ranks_.size()); }
   /// Nodes are numbered in the order of their lowest ranks.
   int node_of(int rank) const { return places_[static_cast<std::size_t>(rank)].node; }

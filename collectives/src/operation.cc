@@ -65,6 +65,10 @@ const char* operation_name(OperationKind kind) {
       return "recv";
     case OperationKind::kRegroup:
       return "regroup";
+    case OperationKind::kOpenWindow:
+      return "open_window";
+    case OperationKind::kRead:
+      return "read";
   }
   return "unknown operation";
 }
@@ -88,10 +92,12 @@ Flow flow_of(OperationKind kind) {
       return Flow::kPull;
     case OperationKind::kSend:
     case OperationKind::kReceive:
+    case OperationKind::kRead:
       return Flow::kPeer;
     case OperationKind::kBarrier:
     case OperationKind::kLeave:
     case OperationKind::kRegroup:
+    case OperationKind::kOpenWindow:
       return Flow::kNothing;
   }
   return Flow::kNothing;
@@ -103,7 +109,8 @@ const char* Signature::combination() const {
 
 std::string Signature::description() const {
   std::string text = operation_name(kind);
-  if (flow_of(kind) == Flow::kNothing || kind == OperationKind::kSplit) return text + "()";
+  const bool only_meets = flow_of(kind) == Flow::kNothing && kind != OperationKind::kOpenWindow;
+  if (only_meets || kind == OperationKind::kSplit) return text + "()";
   text += "(";
   if (names_combination(kind)) text += std::string(combine_name(*this)) + ", ";
   text += std::string(dtype_name) + ", ";

@@ -31,6 +31,8 @@ enum class OperationKind : std::uint32_t {
   kSend = 14,
   kReceive = 15,
   kRegroup = 16,  ///< The members of the next generation meet.
+  kOpenWindow = 17,
+  kRead = 18,  ///< From another rank's window.
 };
 
 /// "all_reduce", "barrier", ...

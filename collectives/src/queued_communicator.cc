@@ -4,12 +4,14 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <utility>
 
 #include "muster/base/error.h"
 #include "muster/base/log.h"
+#include "transport_window.h"
 
 namespace muster::internal {
 namespace {
@@ -126,6 +128,17 @@ Work QueuedCommunicator::canonical_reduce_scatter(at::Tensor output,
 
 void QueuedCommunicator::abort(const std::string& reason) {
   queue_->abort("aborted by this rank: " + reason);
+}
+
+std::unique_ptr<Window> QueuedCommunicator::open_window(std::int64_t numel, at::ScalarType dtype) {
+  Operation operation = describe_open_window(numel, dtype);
+  const std::int64_t bytes = std::max<std::int64_t>(1, operation.part_bytes());
+  auto memory = std::make_shared<WindowMemory>();
+  Work(queue_->submit_with(std::move(operation), [memory, bytes](Transport& transport,
+                                                                 const OperationRun& run) {
+    *memory = transport.open_window(run, bytes);
+  })).wait();
+  return std::make_unique<TransportWindow>(std::move(*memory), numel, dtype);
 }
 
 // The ranks tell each other their colors and keys; then all make all parts at once.
@@ -275,6 +288,12 @@ at::Tensor allocate(const char* name, std::int64_t numel, at::ScalarType dtype, 
 }
 
 }  // namespace
+
+std::vector<int> QueuedCommunicator::ranks_sharing_memory() const {
+  std::vector<int> ranks = queue_->transport().ranks_sharing_memory();
+  if (ranks.empty()) ranks = {rank()};
+  return ranks;
+}
 
 at::Tensor QueuedCommunicator::allocate_symmetric(std::int64_t numel, at::ScalarType dtype) {
   return allocate("allocate_symmetric", numel, dtype, device_, [&](std::int64_t bytes) {

@@ -43,8 +43,10 @@ class QueuedCommunicator : public Communicator {
   Work canonical_all_reduce(std::vector<at::Tensor> partials, const ReductionTree& tree) override;
   Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
                                 const ReductionTree& tree) override;
+  std::vector<int> ranks_sharing_memory() const override;
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override;
   at::Tensor allocate_shared(std::int64_t numel, at::ScalarType dtype) override;
+  std::unique_ptr<Window> open_window(std::int64_t numel, at::ScalarType dtype) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
   std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) override {
     return regroup(deadline, Regrouping::kShrink);

@@ -43,6 +43,20 @@ std::shared_ptr<std::byte> ShmTransport::allocate_shared(std::int64_t bytes) {
   return {memory_->allocate_shared(bytes), [memory = memory_](std::byte*) {}};
 }
 
+std::vector<int> ShmTransport::ranks_sharing_memory() const {
+  std::vector<int> everyone(static_cast<std::size_t>(world_size_));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  return everyone;
+}
+
+// All ranks come together, so that whoever calls something else is known by name.
+WindowMemory ShmTransport::open_window(const OperationRun& run, std::int64_t bytes) {
+  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
+  greet(run);
+  std::byte* const own = copies[static_cast<std::size_t>(rank_)];
+  return {{own, [memory = memory_](std::byte*) {}}, {copies.begin(), copies.end()}, nullptr};
+}
+
 std::unique_ptr<Transfer> ShmTransport::start_transfer(const OperationRun& run) {
   return channels_.start(run);
 }

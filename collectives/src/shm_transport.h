@@ -34,6 +34,8 @@ class ShmTransport : public Transport {
   }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::shared_ptr<std::byte> allocate_shared(std::int64_t bytes) override;
+  std::vector<int> ranks_sharing_memory() const override;
+  WindowMemory open_window(const OperationRun& run, std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
   NextGeneration regroup(const OperationRun& run, Regrouping how) override;

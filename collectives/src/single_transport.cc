@@ -35,6 +35,12 @@ std::shared_ptr<std::byte> SingleTransport::allocate_shared(std::int64_t bytes) 
   return allocate_zeroed(bytes);
 }
 
+WindowMemory SingleTransport::open_window(const OperationRun&, std::int64_t bytes) {
+  std::shared_ptr<std::byte> own = allocate_zeroed(bytes);
+  const std::byte* const mapped = own.get();
+  return {std::move(own), {mapped}, nullptr};
+}
+
 std::unique_ptr<Transport> SingleTransport::split(const OperationRun&,
                                                   const std::vector<std::vector<int>>&, int own) {
   if (own < 0) return nullptr;

@@ -14,6 +14,7 @@ class SingleTransport : public Transport {
   void give_up(const std::exception_ptr&) noexcept override {}
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::shared_ptr<std::byte> allocate_shared(std::int64_t bytes) override;
+  WindowMemory open_window(const OperationRun& run, std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
   NextGeneration regroup(const OperationRun& run, Regrouping how) override;

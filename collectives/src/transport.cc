@@ -39,14 +39,17 @@ void Interruption::raise(const std::string& what) const {
   throw PeerLost(what + ": " + reason_);
 }
 
+WindowMemory Transport::open_window(const OperationRun& run, std::int64_t) {
+  throw ConfigError(run.description() +
+                    ": expected a communicator for host memory, found one for a GPU's; open the "
+                    "window on World::communicator() or on what its split() made");
+}
+
 std::string OperationRun::call() const {
   std::string text = whole_->signature.description();
-  if (whole_->signature.kind == OperationKind::kSend) {
-    text += " to rank " + std::to_string(whole_->peer);
-  } else if (whole_->signature.kind == OperationKind::kReceive) {
-    text += " from rank " + std::to_string(whole_->peer);
-  }
-  return text;
+  if (whole_->flow() != Flow::kPeer) return text;
+  text += whole_->signature.kind == OperationKind::kSend ? " to rank " : " from rank ";
+  return text + std::to_string(whole_->peer);
 }
 
 std::string OperationRun::description() const {

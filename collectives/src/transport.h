@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "muster/collectives/work.h"
 #include "operation.h"
 
 namespace muster::internal {
@@ -121,6 +122,23 @@ struct NextGeneration {
   int rank = 0;  ///< This rank's new one.
 };
 
+/// Takes what lies in other ranks' memory, without their help.
+class RemoteReader {
+ public:
+  virtual ~RemoteReader() = default;
+
+  /// Bytes [offset_bytes, offset_bytes + the read's) of rank read.peer's memory go to read.output,
+  /// which stays valid until the read has ended or this is gone. The caller stays in one thread.
+  virtual std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes) = 0;
+};
+
+/// As much memory of every rank, for the others to read.
+struct WindowMemory {
+  std::shared_ptr<std::byte> own;
+  std::vector<const std::byte*> mapped;  ///< By rank; nullptr where `reader` must be asked.
+  std::unique_ptr<RemoteReader> reader;  ///< Null where all are mapped.
+};
+
 /// One rank's end of the wires.
 class Transport {
  public:
@@ -155,6 +173,13 @@ class Transport {
 
   /// The same, one block for all ranks; nullptr where they share no memory.
   virtual std::shared_ptr<std::byte> allocate_shared(std::int64_t) { return nullptr; }
+
+  /// In ascending order; empty where it is this one alone.
+  virtual std::vector<int> ranks_sharing_memory() const { return {}; }
+
+  /// Collective, as an operation is. `bytes` > 0; the memory is zeroed. By default it throws
+  /// ConfigError.
+  virtual WindowMemory open_window(const OperationRun& run, std::int64_t bytes);
 
   /// Collective, as an operation is: the transport of a part of the ranks. `parts` are all parts
   /// that are made at once, each a list of ranks; this rank is in parts[own].

@@ -38,8 +38,14 @@ class ShadowCommunicator : public Communicator {
   Work canonical_all_reduce(std::vector<at::Tensor> partials, const ReductionTree& tree) override;
   Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
                                 const ReductionTree& tree) override;
+  std::vector<int> ranks_sharing_memory() const override {
+    return communicator_->ranks_sharing_memory();
+  }
   at::Tensor allocate_symmetric(std::int64_t numel, at::ScalarType dtype) override;
   at::Tensor allocate_shared(std::int64_t, at::ScalarType) override { return {}; }
+  std::unique_ptr<Window> open_window(std::int64_t numel, at::ScalarType dtype) override {
+    return communicator_->open_window(numel, dtype);
+  }
   std::unique_ptr<Communicator> split(int color, int key) override;
   std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) override;
   std::unique_ptr<Communicator> replace(std::chrono::milliseconds deadline) override;

@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "job.h"
 
 namespace muster::testing {
@@ -65,10 +69,24 @@ TEST(Mpirun, AMissingDataSetIsToldOnce) {
   }
 }
 
-TEST(Mpirun, StageThreeIsRefusedWhereRanksShareNoMemory) {
-  Job job("fashion_mnist", {});
-  expect_told_once(run_with(job, mpirun(2), {"--zero-stage", "3", "--transport", "mpi"}), 64,
-                   "ZeRO stage 3: expected ranks that share memory");
+// Batch norm, and blocks of a transformer with a tied embedding and dropout.
+TEST(Mpirun, StageThreeGathersWhereRanksShareNoMemory) {
+  const std::pair<std::string, std::vector<std::string>> jobs[] = {
+      {"fashion_mnist", fashion_mnist_options(kSteps)}, {"char_gpt", char_gpt_options(kSteps)}};
+  for (const auto& [program, options] : jobs) {
+    Job launched(program, options);
+    ASSERT_EQ(launched.run(2).exit_code, 0);
+    for (const char* prefetch : {"0", "2"}) {
+      Job job(program, {});
+      std::vector<std::string> words = options;
+      words.insert(words.end(),
+                   {"--zero-stage", "3", "--transport", "mpi", "--prefetch-units", prefetch});
+      const ProgramResult result =
+          run_program(job, mpirun(3), std::string(MUSTER_BIN_DIR) + "/" + program, words);
+      ASSERT_EQ(result.exit_code, 0) << program << " " << prefetch << "\n" << result.err;
+      EXPECT_EQ(job.state_hash(), launched.state_hash()) << program << " " << prefetch;
+    }
+  }
 }
 
 TEST(Mpirun, AThrowOnOneRankIsToldOnce) {

@@ -89,6 +89,44 @@ TEST_F(Nodes, TrainToTheStateOfOneNode) {
   }
 }
 
+/// char_gpt on two hosts; the checkpoints of `job` are gone on from.
+void train_char_gpt(const TwoHosts& hosts, const Job& job, const std::string& ranks, int steps,
+                    const std::string& more) {
+  std::string command = "mpirun " + ranks + " char_gpt";
+  for (const std::string& option : char_gpt_options(steps)) command += " " + option;
+  const ProgramResult result =
+      hosts.run(command + " --checkpoint-dir " + job.checkpoints().string() + " " + more);
+  ASSERT_EQ(result.exit_code, 0) << ranks << " " << more << "\n" << result.err;
+}
+
+// Parameters come block by block from the ranks that have them, or a node has a copy.
+TEST_F(Nodes, TrainWithShardedParametersToTheStateOfOneNode) {
+  constexpr int kSteps = 6;
+  Job launched("char_gpt", char_gpt_options(kSteps));
+  ASSERT_EQ(launched.run(2).exit_code, 0);
+  const TwoHosts hosts;
+  for (const std::string& ranks : even_and_uneven()) {
+    for (const char* form : {"", "--replicate-between-nodes"}) {
+      Job job("char_gpt", {});
+      train_char_gpt(hosts, job, ranks, kSteps, std::string("--zero-stage 3 ") + form);
+      EXPECT_EQ(job.state_hash(), launched.state_hash()) << ranks << form;
+    }
+  }
+}
+
+// What one form wrote the others read.
+TEST_F(Nodes, GoOnFromShardedParametersInAnotherForm) {
+  Job launched("char_gpt", char_gpt_options(6));
+  ASSERT_EQ(launched.run(2).exit_code, 0);
+  const TwoHosts hosts;
+  Job job("char_gpt", {});
+  train_char_gpt(hosts, job, TwoHosts::mpirun_words(3, 1), 2, "--zero-stage 3");
+  train_char_gpt(hosts, job, TwoHosts::mpirun_words(2), 4,
+                 "--zero-stage 3 --replicate-between-nodes");
+  train_char_gpt(hosts, job, TwoHosts::mpirun_words(1), 6, "--zero-stage 3");
+  EXPECT_EQ(job.state_hash(), launched.state_hash());
+}
+
 // Between hosts Open MPI 5.0 sometimes ends a living rank along with the dead one, without a word
 // and whatever the transport: so not every survivor lives to be told.
 TEST_F(Nodes, TellTheSurvivorsOfADeadRankOnEitherHost) {

@@ -3,6 +3,9 @@
 // MUSTER_TEST_EXPECTED_TRANSPORT says what auto is to come to where it is not shared memory. With
 // MUSTER_TEST_DEVICE=staged tensors are those of a device, by way of the host.
 #include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -13,6 +16,7 @@
 #include "collectives/lazy_device.h"
 #include "collectives/operation_checks.h"
 #include "device/staged_transport.h"
+#include "muster/base/error.h"
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
 #include "queued_communicator.h"
@@ -55,6 +59,19 @@ TEST(CollectivesOperations, UseTheExpectedTransport) {
   EXPECT_EQ(g_transport, expected == nullptr ? usual : expected);
 }
 
+TEST(CollectivesOperations, KnowWhoseMemoryTheyReach) {
+  const int ranks = g_communicator->world_size();
+  std::vector<int> expected;
+  for (int r = 0; r < ranks; ++r) {
+    if (g_transport != "mpi" || r == g_communicator->rank()) expected.push_back(r);
+  }
+  if (g_transport == "nodes") {
+    EXPECT_LT(g_communicator->ranks_sharing_memory().size(), expected.size());
+  } else {
+    EXPECT_EQ(g_communicator->ranks_sharing_memory(), expected);
+  }
+}
+
 class GiveExact : public ::testing::TestWithParam<at::ScalarType> {};
 
 TEST_P(GiveExact, Results) { check_all_operations(*g_communicator, GetParam()); }
@@ -69,6 +86,59 @@ TEST(CollectivesOperations, MoveOtherDtypesToo) {
 
 TEST(CollectivesOperations, Split) { check_split(*g_communicator); }
 TEST(CollectivesOperations, RunInFlight) { check_asynchronous(*g_communicator); }
+
+// As many elements as a rank takes in several pieces between nodes, of every rank, from all at
+// once.
+TEST(CollectivesOperations, AWindowIsReadWithoutTheOthersHelp) {
+  constexpr std::int64_t kNumel = (std::int64_t{17} << 20) + 5;
+  const int ranks = g_communicator->world_size();
+  const std::unique_ptr<Window> window = g_communicator->open_window(kNumel, at::kInt);
+  ASSERT_EQ(window->own().numel(), kNumel);
+  EXPECT_EQ(window->own().sum().item<std::int64_t>(), 0);
+  for (int round = 1; round <= 2; ++round) {
+    const auto first_of = [&](int rank) { return round * 1000003 * (rank + 1); };
+    at::Tensor own = window->own();
+    const int first = first_of(g_communicator->rank());
+    own.copy_(at::arange(first, first + kNumel, at::kInt));
+    g_communicator->barrier().wait();
+    std::vector<at::Tensor> whole, parts;
+    std::vector<Work> works;
+    for (int from = 0; from < ranks; ++from) {
+      whole.push_back(at::empty({round == 1 ? kNumel : 100}, at::kInt));
+      works.push_back(window->read(from, 0, whole.back()));
+      parts.push_back(at::empty({1000}, at::kInt));
+      works.push_back(window->read(from, kNumel - 1000, parts.back()));
+      works.push_back(window->read(from, kNumel, at::empty({0}, at::kInt)));
+    }
+    for (auto work = works.rbegin(); work != works.rend(); ++work) {
+      EXPECT_TRUE(work->wait_for(std::chrono::seconds(30)));
+      work->wait();
+    }
+    for (int from = 0; from < ranks; ++from) {
+      const auto rank = static_cast<std::size_t>(from);
+      const int theirs = first_of(from);
+      const std::int64_t read = whole[rank].numel();
+      EXPECT_TRUE(at::equal(whole[rank], at::arange(theirs, theirs + read, at::kInt))) << from;
+      const std::int64_t end = theirs + kNumel;
+      EXPECT_TRUE(at::equal(parts[rank], at::arange(end - 1000, end, at::kInt))) << from;
+    }
+    g_communicator->barrier().wait();
+  }
+}
+
+TEST(CollectivesOperations, AWindowNamesWhatDoesNotFit) {
+  EXPECT_THROW(g_communicator->open_window(-1, at::kFloat), ConfigError);
+  const std::unique_ptr<Window> window = g_communicator->open_window(10, at::kFloat);
+  const at::Tensor two = at::empty({2});
+  EXPECT_THROW(window->read(g_communicator->world_size(), 0, two), ConfigError);
+  EXPECT_THROW(window->read(-1, 0, two), ConfigError);
+  EXPECT_THROW(window->read(0, 9, two), ConfigError);
+  EXPECT_THROW(window->read(0, -1, two), ConfigError);
+  EXPECT_THROW(window->read(0, 0, at::empty({2}, at::kDouble)), ConfigError);
+  EXPECT_THROW(window->read(0, 0, at::empty({4, 4}).t().narrow(0, 0, 2)), ConfigError);
+  EXPECT_THROW(window->read(0, 0, at::Tensor()), ConfigError);
+  g_communicator->barrier().wait();
+}
 
 }  // namespace
 }  // namespace muster::testing

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "muster/base/error.h"
@@ -333,7 +334,10 @@ int main(int argc, char** argv) {
   const muster::RankEnv env = muster::RankEnv::from_environment();
   if (env.world_size > muster::kMostLogicalRanks) return 64;
   std::vector<muster::Outcome> references = muster::references(env.world_size);
-  muster::World world = muster::World::create(env, {.timeout = std::chrono::seconds(30)});
+  const char* transport = std::getenv("MUSTER_TEST_TRANSPORT");
+  muster::World world =
+      muster::World::create(env, {.transport = transport == nullptr ? "auto" : transport,
+                                  .timeout = std::chrono::seconds(30)});
   muster::g_communicator = &world.communicator();
   muster::g_references = &references;
   return RUN_ALL_TESTS();

@@ -128,7 +128,6 @@ std::optional<Json> CheckpointSaver::restore(
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
   const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
   read_into(engine, Checkpoint::open(path, *env_), path.string());
-  communicator_.barrier().wait();  // before anybody reads what another wrote
 }
 
 void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
@@ -149,6 +148,7 @@ void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
     const SourceRange target = held_range(tensor);
     checkpoint.read(target.range, const_cast<void*>(target.data));
   }
+  engine.state_changed();
 }
 
 void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,

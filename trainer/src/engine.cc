@@ -13,12 +13,14 @@
 
 #include "engine_layout.h"
 #include "flat_optimizer.h"
+#include "gathered_parameters.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
 #include "module_buffers.h"
 #include "module_tensors.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
+#include "node_parameters.h"
 #include "optimizer_kernels.h"
 #include "parameter_store.h"
 #include "rule_parameters.h"
@@ -66,13 +68,13 @@ class Engine::Impl {
         frozen_(std::move(tensors.frozen)),
         trainable_(std::move(tensors.trainable)),
         buffers_(std::move(tensors.buffers)),
-        layout_(internal::make_layout(trainable_, options_, communicator.world_size())),
+        gathers_(internal::gathers_parameters(communicator, options_)),
+        layout_(internal::make_layout(trainable_, options_, communicator.world_size(), gathers_)),
         shard_(internal::make_shard(layout_, options_, communicator.rank(),
                                     communicator.world_size())),
         optimizer_(options_.optimizer,
                    internal::make_rule_parameters(options_, trainable_, layout_), shard_),
-        parameters_(options_.zero_stage == 3 ? make_store<internal::SharedParameters>()
-                                             : make_store<internal::ReplicatedParameters>()),
+        parameters_(make_store()),
         gradients_(
             trainable_, layout_, shard_, communicator,
             {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps}),
@@ -112,6 +114,7 @@ class Engine::Impl {
     }
     ++next_micro_step_;
     had_backward_ = false;
+    parameters_->begin_pass();
     internal::seed_default_generator(
         internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
                               micro.logical_rank, micro.micro_step));
@@ -192,6 +195,11 @@ class Engine::Impl {
     return state;
   }
 
+  void state_changed() {
+    parameters_->begin_update();
+    parameters_->finish_update();
+  }
+
   std::vector<StateTensor> whole_state() {
     std::vector<StateTensor> whole = state();
     for (StateTensor& tensor : whole) {
@@ -221,6 +229,11 @@ class Engine::Impl {
     parameters_->finish_update();
   }
 
+  std::shared_ptr<void> hold_parameters() {
+    parameters_->hold_all();
+    return {parameters_.get(), [](internal::ParameterStore* store) { store->release_all(); }};
+  }
+
   LogicalRange run() const { return run_; }
   const std::vector<MicroStep>& micro_steps() const { return micro_steps_; }
   Communicator& communicator() { return communicator_; }
@@ -233,8 +246,22 @@ class Engine::Impl {
   }
 
  private:
-  template <typename Store>
   std::unique_ptr<internal::ParameterStore> make_store() {
+    if (gathers_) {
+      return std::make_unique<internal::GatheredParameters>(
+          trainable_, layout_, shard_, communicator_,
+          static_cast<std::size_t>(options_.prefetch_units));
+    }
+    if (options_.zero_stage == 3 && communicator_.ranks_sharing_memory().size() <
+                                        static_cast<std::size_t>(communicator_.world_size())) {
+      return make_store_of<internal::NodeParameters>();
+    }
+    if (options_.zero_stage == 3) return make_store_of<internal::SharedParameters>();
+    return make_store_of<internal::ReplicatedParameters>();
+  }
+
+  template <typename Store>
+  std::unique_ptr<internal::ParameterStore> make_store_of() {
     return std::make_unique<Store>(trainable_, layout_, shard_, communicator_);
   }
 
@@ -370,6 +397,7 @@ class Engine::Impl {
   std::vector<internal::NamedTensor> frozen_;
   std::vector<internal::NamedTensor> trainable_;
   internal::ModuleBuffers buffers_;
+  const bool gathers_;
   internal::FlatLayout layout_;
   internal::ShardLayout shard_;
   internal::FlatOptimizer optimizer_;
@@ -411,8 +439,10 @@ const LossScale& Engine::loss_scale() const { return impl_->loss_scale(); }
 void Engine::resume(std::int64_t step, const LossScale& loss_scale) {
   impl_->resume(step, loss_scale);
 }
+std::shared_ptr<void> Engine::hold_parameters() { return impl_->hold_parameters(); }
 std::vector<StateTensor> Engine::state() { return impl_->state(); }
 std::vector<StateTensor> Engine::whole_state() { return impl_->whole_state(); }
+void Engine::state_changed() { impl_->state_changed(); }
 void Engine::swap_average() { impl_->swap_average(); }
 Communicator& Engine::communicator() { return impl_->communicator(); }
 const EngineOptions& Engine::options() const { return impl_->options(); }

@@ -1,17 +1,28 @@
 // Layouts for an engine.
 #include "engine_layout.h"
 
-#include <cstddef>
-#include <numeric>
+#include <algorithm>
+#include <string>
+
+#include "unit_plan.h"
 
 namespace muster::internal {
 
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
-                       int world_size) {
-  std::vector<std::size_t> one_unit(trainable.size());  // bits never depend on units
-  std::iota(one_unit.begin(), one_unit.end(), std::size_t{0});
-  return make_flat_layout(checked_numels(trainable), {one_unit}, options.bucket_mib << 20,
+                       int world_size, bool in_units) {
+  std::vector<std::string> names(trainable.size());  // without names: one unit
+  if (in_units) {
+    std::transform(trainable.begin(), trainable.end(), names.begin(),
+                   [](const NamedTensor& parameter) { return parameter.name; });
+  }
+  return make_flat_layout(checked_numels(trainable), plan_units(names), options.bucket_mib << 20,
                           world_size);
+}
+
+bool gathers_parameters(const Communicator& communicator, const EngineOptions& options) {
+  const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
+  return options.zero_stage == 3 && !options.replicate_between_nodes &&
+         with_memory < communicator.world_size();
 }
 
 ShardLayout make_shard(const FlatLayout& layout, const EngineOptions& options, int rank,

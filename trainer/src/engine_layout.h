@@ -6,13 +6,18 @@
 
 #include "flat_layout.h"
 #include "module_tensors.h"
+#include "muster/collectives/communicator.h"
 #include "muster/trainer/engine_options.h"
 
 namespace muster::internal {
 
-/// Throws ConfigError for a parameter that cannot be trained.
+/// Whether stage 3 gathers parameters while a step runs.
+bool gathers_parameters(const Communicator& communicator, const EngineOptions& options);
+
+/// In one unit, or in those of plan_units(). Throws ConfigError for a parameter that cannot be
+/// trained.
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
-                       int world_size);
+                       int world_size, bool in_units = false);
 
 /// The part of `rank`; at stage 0 all.
 ShardLayout make_shard(const FlatLayout& layout, const EngineOptions& options, int rank,

@@ -52,6 +52,8 @@ std::vector<std::string> EngineOptions::validate() const {
           "clip value: expected 0 beside a clip norm" + found(clip_value));
   require(problems, ema_decay >= 0 && ema_decay < 1,
           "ema decay: expected 0 (off) or more, under 1" + found(ema_decay));
+  require(problems, prefetch_units >= 0 && prefetch_units <= 1024,
+          "prefetch units: expected 0 to 1024" + found(static_cast<double>(prefetch_units)));
   require(problems, bucket_mib >= 1 && bucket_mib <= 65536,
           "bucket size: expected 1 to 65536 MiB" + found(static_cast<double>(bucket_mib)));
   return problems;

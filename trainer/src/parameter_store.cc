@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "muster/base/error.h"
-
 namespace muster::internal {
 
 namespace {
@@ -78,11 +76,6 @@ SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
                                    Communicator& communicator)
     : ParameterStore(layout, shard, communicator,
                      communicator.allocate_shared(layout.numel, at::kFloat)) {
-  if (!values_.defined()) {
-    throw ConfigError(
-        "ZeRO stage 3: expected ranks that share memory, found ranks on several nodes or a "
-        "transport without shared memory; use stage 2, or --transport shm on one node");
-  }
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     at::Tensor parameter = parameters[i].tensor;

@@ -31,10 +31,13 @@ class ParameterStore {
  public:
   virtual ~ParameterStore() = default;
 
+  /// Passes forward and backward begin, that probably read parameters in the same order as the ones
+  /// before.
+  virtual void begin_pass() {}
   /// Collective. Until finish_update() nobody reads a parameter.
   virtual void begin_update() = 0;
   /// This rank's piece of a bucket.
-  float* piece(std::size_t bucket);
+  virtual float* piece(std::size_t bucket);
   /// Collective. The piece has been updated.
   virtual void publish(std::size_t bucket) = 0;
   /// Collective. From here on every rank reads what all have published.
@@ -44,6 +47,11 @@ class ParameterStore {
   virtual HeldRange held(std::size_t parameter) = 0;
   /// Whether every rank holds all.
   virtual bool replicated() const = 0;
+
+  /// From here to as many release_all() all parameters are in this process's memory, whoever reads
+  /// them.
+  virtual void hold_all() {}
+  virtual void release_all() {}
 
  protected:
   /// `layout`, `shard` and `communicator` must outlive this.
@@ -56,7 +64,7 @@ class ParameterStore {
   const FlatLayout& layout_;
   const ShardLayout& shard_;
   Communicator& communicator_;
-  at::Tensor values_;  // [layout.numel] float32; padding is zero
+  at::Tensor values_;  // float32; padding is zero. [layout.numel], or [shard.numel] where gathered
 };
 
 /// ZeRO stages 0 to 2: every rank has all parameters.
@@ -81,7 +89,7 @@ class ReplicatedParameters : public ParameterStore {
 /// gathered, and a rank's part of it is what it owns.
 class SharedParameters : public ParameterStore {
  public:
-  /// As ReplicatedParameters. Throws ConfigError where the ranks do not share memory.
+  /// As ReplicatedParameters.
   SharedParameters(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
                    const ShardLayout& shard, Communicator& communicator);
 

@@ -99,6 +99,10 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("zero-stage", &zero_stage,
           "What ranks share: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too");
   set.add("bucket-mib", &bucket_mib, "MiB of gradients reduced in one collective");
+  set.add("replicate-between-nodes", &replicate_between_nodes,
+          "At stage 3 each node keeps all parameters, which its ranks share");
+  set.add("prefetch-units", &prefetch_units,
+          "Blocks of parameters fetched ahead, at stage 3 between nodes");
   set.add("prefetch", &prefetch, "Micro-batches prepared ahead");
   set.add("activation-checkpointing", &activation_checkpointing,
           "Keep the inputs of the model's blocks only and run each again in the backward pass, "
@@ -130,6 +134,8 @@ constexpr std::array<std::string_view, 25> kCircumstances = {"epochs",
                                                              "zero-stage",
                                                              "activation-checkpointing",
                                                              "bucket-mib",
+                                                             "prefetch-units",
+                                                             "replicate-between-nodes",
                                                              "prefetch",
                                                              "data"};
 
@@ -247,6 +253,8 @@ EngineOptions TrainerOptions::engine_options() const {
   engine.ema_warmup = ema_warmup;
   engine.zero_stage = static_cast<int>(zero_stage);
   engine.bucket_mib = bucket_mib;
+  engine.prefetch_units = prefetch_units;
+  engine.replicate_between_nodes = replicate_between_nodes;
   return engine;
 }
 

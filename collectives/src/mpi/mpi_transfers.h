@@ -14,7 +14,13 @@
 namespace muster::internal {
 
 /// What messages are for. Those of one purpose between two ranks match in the order of posting.
-enum class MpiTag : int { kCollective = 1, kPeerData = 2, kPeerReply = 3 };
+enum class MpiTag : int {
+  kCollective = 1,
+  kPeerData = 2,
+  kPeerReply = 3,
+  kRead = 4,
+  kReadReply = 5
+};
 
 /// How a collective begins between two ranks.
 struct Greeting {

@@ -5,9 +5,11 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "mpi/mpi_peer_transfer.h"
+#include "mpi/mpi_reader.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -78,6 +80,22 @@ std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
   std::optional<MpiLink> link = split_link(run, parts, own);
   if (!link) return nullptr;
   return std::make_unique<MpiTransport>(std::move(*link));
+}
+
+std::unique_ptr<RemoteReader> MpiTransport::open_reader(const OperationRun& run,
+                                                        const std::byte* own) {
+  std::vector<int> everyone(static_cast<std::size_t>(world_size_));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  std::optional<MpiLink> link = split_link(run, {everyone}, 0);
+  return std::make_unique<MpiReader>(std::move(*link), own, run.timeout());
+}
+
+WindowMemory MpiTransport::open_window(const OperationRun& run, std::int64_t bytes) {
+  std::shared_ptr<std::byte> own = allocate_zeroed(bytes);
+  std::vector<const std::byte*> mapped(static_cast<std::size_t>(world_size_));
+  mapped[static_cast<std::size_t>(rank_)] = own.get();
+  std::unique_ptr<RemoteReader> reader = open_reader(run, own.get());
+  return {std::move(own), std::move(mapped), std::move(reader)};
 }
 
 NextGeneration MpiTransport::regroup(const OperationRun& run, Regrouping how) {

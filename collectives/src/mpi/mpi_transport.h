@@ -31,6 +31,7 @@ class MpiTransport : public Transport {
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up(const std::exception_ptr& error) noexcept override { peers_.give_up(error); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  WindowMemory open_window(const OperationRun& run, std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;
   /// Needs ULFM, and that every rank that lives calls it.
@@ -46,6 +47,8 @@ class MpiTransport : public Transport {
   /// The MPI side of split(): nothing for a rank that is in no part.
   std::optional<MpiLink> split_link(const OperationRun& run,
                                     const std::vector<std::vector<int>>& parts, int own);
+  /// The MPI side of open_window(): `own` is read by others.
+  std::unique_ptr<RemoteReader> open_reader(const OperationRun& run, const std::byte* own);
   /// The MPI side of regroup().
   MpiRegroup::Remnant regroup_link(const OperationRun& run, Regrouping how) {
     return regroup_.agree(run, how);

@@ -278,6 +278,17 @@ std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
   return transport_of(parts[part], std::move(*link), logs[part]);
 }
 
+WindowMemory NodesTransport::open_window(const OperationRun& run, std::int64_t bytes) {
+  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
+  std::byte* const own = copies[static_cast<std::size_t>(local_rank_)];
+  const std::vector<int>& ranks = layout_.ranks_of(node_);
+  std::vector<const std::byte*> mapped(static_cast<std::size_t>(layout_.world_size()));
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    mapped[static_cast<std::size_t>(ranks[i])] = copies[i];
+  }
+  return {{own, [memory = memory_](std::byte*) {}}, std::move(mapped), flat_.open_reader(run, own)};
+}
+
 NextGeneration NodesTransport::regroup(const OperationRun& run, Regrouping how) {
   rendezvous_.record(run);
   MpiRegroup::Remnant remnant = flat_.regroup_link(run, how);

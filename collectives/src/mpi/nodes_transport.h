@@ -40,6 +40,9 @@ class NodesTransport : public Transport {
   void give_up(const std::exception_ptr& error) noexcept override;
   /// In the node's memory.
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
+  std::vector<int> ranks_sharing_memory() const override { return layout_.ranks_of(node_); }
+  /// What lies on the node is mapped; what does not comes by MPI.
+  WindowMemory open_window(const OperationRun& run, std::int64_t bytes) override;
   /// The parts go by shared memory, by nodes or by MPI alone, as their ranks lie.
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) override;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "muster/collectives/reduction_tree.h"
+#include "muster/collectives/window.h"
 #include "muster/collectives/work.h"
 
 namespace muster {
@@ -143,6 +144,10 @@ class Communicator {
   virtual Work canonical_reduce_scatter(at::Tensor output, std::vector<at::Tensor> partials,
                                         const ReductionTree& tree) = 0;
 
+  /// The ranks that reach this one's memory, itself among them, in ascending order: those of its
+  /// node, where the transport knows nodes.
+  virtual std::vector<int> ranks_sharing_memory() const = 0;
+
   /// Collective: all ranks allocate the same sizes in the same order (no communication, returns at
   /// once). A zeroed 1-D tensor in memory that every rank of the node maps, where the transport has
   /// such; in ordinary memory otherwise. Operations on contiguous slices of such tensors need no
@@ -153,6 +158,11 @@ class Communicator {
   /// the others read once all have passed a barrier(). An undefined tensor where the ranks do not
   /// share memory.
   virtual at::Tensor allocate_shared(std::int64_t numel, at::ScalarType dtype) = 0;
+
+  /// Collective. Blocks. A window onto `numel` elements of every rank. In memory that the node's
+  /// ranks map where the transport has such; ranks elsewhere are asked for theirs by MPI messages,
+  /// which a thread of each answers. Throws what wait() throws; ConfigError on a GPU.
+  virtual std::unique_ptr<Window> open_window(std::int64_t numel, at::ScalarType dtype) = 0;
 
   /// Collective. Blocks. Ranks that give the same `color` form a communicator of their own, ordered
   /// by (`key`, rank here); those with a negative color get nullptr. It lives on its own: neither

@@ -120,10 +120,19 @@ class Engine {
   /// Collective. The same with every tensor whole on every rank; copies where it is sharded.
   std::vector<StateTensor> whole_state();
 
+  /// Collective. After writing into what state() gave: from here on every rank reads it.
+  void state_changed();
+
   /// Collective. Exchanges the parameters and the average of weights (EngineOptions::ema_decay); a
   /// second call restores both, to the bit. No step may run in between. Nothing before the first
   /// step. Throws ConfigError where no average is kept.
   void swap_average();
+
+  /// Whole parameters in this process's memory for as long as the result lives: for what reads them
+  /// by their addresses, as torch::save() and data_ptr() do, and not by LibTorch's operations. At
+  /// stage 3 between nodes an address has no memory behind it else. No other rank need call it.
+  /// Give it back before the engine ends.
+  [[nodiscard]] std::shared_ptr<void> hold_parameters();
 
   Communicator& communicator();
   const EngineOptions& options() const;

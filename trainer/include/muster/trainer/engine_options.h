@@ -59,6 +59,13 @@ struct EngineOptions {
   /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
   /// parameters too (Rajbhandari et al. 2020). Never changes bits.
   int zero_stage = 1;
+  /// Stage 3 between nodes: each node has all parameters, of which its ranks share one copy,
+  /// instead of each rank a part of all. Gradients and optimizer state stay sharded over all ranks.
+  /// More memory, and nothing to fetch in a step. Never changes bits.
+  bool replicate_between_nodes = false;
+  /// Blocks of parameters that are fetched before they are needed, where ranks at stage 3 do not
+  /// share memory. Never changes bits.
+  std::int64_t prefetch_units = 1;
   std::int64_t bucket_mib = 16;  ///< Gradients reduced in one collective. Never changes bits.
   /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases
   /// and norms (dim >= 2).

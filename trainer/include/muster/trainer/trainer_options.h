@@ -79,6 +79,8 @@ struct TrainerOptions {
   double timeout_s = 300;
   std::int64_t zero_stage = 1;
   std::int64_t bucket_mib = 16;
+  std::int64_t prefetch_units = 1;
+  bool replicate_between_nodes = false;
   std::int64_t prefetch = 4;
   bool activation_checkpointing = false;  ///< For build_model() to read: activation_checkpoint().
 

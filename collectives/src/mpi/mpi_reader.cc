@@ -1,0 +1,160 @@
+// Asking and answering.
+#ifdef MUSTER_HAS_MPI
+#include "mpi/mpi_reader.h"
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include "mpi/mpi_transfers.h"
+
+namespace muster::internal {
+namespace {
+
+// So that the answer to one rank does not keep others waiting for long.
+constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+// Between two looks for requests. MPI's wait would take a core.
+constexpr auto kNap = std::chrono::microseconds(50);
+constexpr int kRoundsBeforeNap = 50;
+
+}  // namespace
+
+/// One read, in pieces. It outlives the reader at most to be thrown away.
+class MpiReader::Read : public WorkState {
+ public:
+  Read(MpiReader& reader, const Operation& operation, std::int64_t offset_bytes)
+      : reader_(reader),
+        operation_(operation),
+        run_(operation_, reader.reads_++, kName, reader.timeout_, reader.never_, reader.waiters_),
+        transfers_(reader.link_, reader.peers_, run_) {
+    const std::int64_t bytes = operation.part_bytes();
+    for (std::int64_t begin = 0; begin < bytes; begin += kMostBytes) {
+      requests_.push_back({offset_bytes + begin, std::min(kMostBytes, bytes - begin)});
+    }
+    std::byte* to = operation.output;
+    for (const Request& request : requests_) {
+      transfers_.receive(operation.peer, to, request.bytes, MpiTag::kReadReply);
+      transfers_.send(operation.peer, reinterpret_cast<const std::byte*>(&request), sizeof(Request),
+                      MpiTag::kRead);
+      to += request.bytes;
+    }
+  }
+
+  ~Read() override {
+    if (!ended_) reader_.left_.push_back(std::move(requests_));
+  }
+
+  bool done() const override { return ended_; }
+
+  void wait() override {
+    end_by([this] {
+      transfers_.finish();
+      return true;
+    });
+  }
+
+  bool wait_for(std::chrono::milliseconds timeout) override {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    end_by([&] {
+      while (!transfers_.test_all()) {
+        transfers_.check();
+        if (std::chrono::steady_clock::now() > deadline) return false;
+        std::this_thread::sleep_for(kNap);
+      }
+      return true;
+    });
+    return ended_ || failure_ != nullptr;
+  }
+
+ private:
+  static inline const std::string kName = "a window";
+
+  template <typename Step>
+  void end_by(const Step& step) {
+    if (failure_) std::rethrow_exception(failure_);
+    if (ended_) return;
+    try {
+      ended_ = step();
+    } catch (...) {
+      failure_ = std::current_exception();
+      throw;
+    }
+  }
+
+  MpiReader& reader_;
+  const Operation operation_;
+  const OperationRun run_;
+  std::vector<Request> requests_;
+  MpiTransfers transfers_;
+  bool ended_ = false;
+  std::exception_ptr failure_;
+};
+
+MpiReader::MpiReader(MpiLink link, const std::byte* own, std::chrono::milliseconds timeout)
+    : link_(std::move(link)), own_(own), timeout_(timeout), peers_(link_) {
+  {
+    const std::lock_guard<std::mutex> lock(*link_.calls);
+    MPI_Comm_size(link_.comm, &world_size_);
+  }
+  server_ = std::thread([this] { serve(); });
+}
+
+MpiReader::~MpiReader() {
+  closing_ = true;
+  server_.join();
+  std::vector<MPI_Request> left;
+  for (const Reply& reply : replies_) left.push_back(reply.request);
+  peers_.adopt(left);
+  peers_.leave();
+  if (peers_.memory_in_flight()) keep_for_ever(std::move(left_));
+}
+
+std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t offset_bytes) {
+  return std::make_shared<Read>(*this, read, offset_bytes);
+}
+
+void MpiReader::serve() {
+  for (int idle = 0; !closing_;) {
+    bool busy = end_replies();
+    for (int r = 0; r < world_size_; ++r) busy = answer(r) || busy;
+    idle = busy ? 0 : idle + 1;
+    if (idle > kRoundsBeforeNap) std::this_thread::sleep_for(kNap);
+  }
+}
+
+// Errors are the asking rank's to report: a dead one is not answered.
+bool MpiReader::answer(int from) {
+  if (from == peers_.rank()) return false;
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  int there = 0;
+  const int tag = static_cast<int>(MpiTag::kRead);
+  if (MPI_Iprobe(from, tag, link_.comm, &there, MPI_STATUS_IGNORE) != MPI_SUCCESS || there == 0) {
+    return false;
+  }
+  Request request{};
+  if (MPI_Recv(&request, sizeof(request), MPI_BYTE, from, tag, link_.comm, MPI_STATUS_IGNORE) !=
+      MPI_SUCCESS) {
+    return false;
+  }
+  Reply reply{from, MPI_REQUEST_NULL};
+  if (MPI_Isend(own_ + request.offset_bytes, static_cast<int>(request.bytes), MPI_BYTE, from,
+                static_cast<int>(MpiTag::kReadReply), link_.comm, &reply.request) == MPI_SUCCESS) {
+    replies_.push_back(reply);
+  }
+  return true;
+}
+
+// Whether some are still under way.
+bool MpiReader::end_replies() {
+  if (replies_.empty()) return false;
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  std::erase_if(replies_, [](Reply& reply) {
+    int done = 0;
+    return MPI_Test(&reply.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
+  });
+  return !replies_.empty();
+}
+
+}  // namespace muster::internal
+#endif  // MUSTER_HAS_MPI

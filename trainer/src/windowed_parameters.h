@@ -1,0 +1,46 @@
+// What stage 3 between nodes stands on: each rank's shard lies in a window for the others to read.
+#ifndef MUSTER_TRAINER_SRC_WINDOWED_PARAMETERS_H_
+#define MUSTER_TRAINER_SRC_WINDOWED_PARAMETERS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "muster/collectives/window.h"
+#include "parameter_store.h"
+
+namespace muster::internal {
+
+class WindowedParameters : public ParameterStore {
+ public:
+  float* piece(std::size_t bucket) override;
+  void publish(std::size_t) override {}
+  HeldRange held(std::size_t parameter) override;
+  bool replicated() const override { return false; }
+
+ protected:
+  /// Collective.
+  WindowedParameters(const FlatLayout& layout, const ShardLayout& shard,
+                     Communicator& communicator);
+  /// Collective, but where an exception is on its way.
+  ~WindowedParameters() override;
+
+  /// Collective. Rank 0's values go into all shards.
+  void take_values(const std::vector<NamedTensor>& parameters);
+  /// Begins to read rank `from`'s piece of a bucket to its place in `whole`, [layout.numel].
+  Work read_piece(int from, std::size_t bucket, const at::Tensor& whole);
+
+ private:
+  WindowedParameters(std::unique_ptr<Window> window, const FlatLayout& layout,
+                     const ShardLayout& shard, Communicator& communicator);
+
+  std::unique_ptr<Window> window_;
+  std::vector<ShardLayout> shards_;  // by rank
+  const int exceptions_at_start_;
+};
+
+}  // namespace muster::internal
+
+#endif  // MUSTER_TRAINER_SRC_WINDOWED_PARAMETERS_H_
