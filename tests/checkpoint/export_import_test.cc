@@ -220,6 +220,7 @@ TEST_F(ImportTest, AFailureLeavesNoCheckpoint) {
     env_.stop_failing();
     if (message == "no error") break;
     ASSERT_THAT(message, HasSubstr("ENOSPC"));
+    EXPECT_FALSE(env_.exists("/imported/.attempt-step-00000000-g0"));
     // Making the name of a whole checkpoint durable may be what failed.
     for (const Info& info : store.list()) {
       EXPECT_TRUE(Checkpoint::open(info.path, env_).verify().empty());

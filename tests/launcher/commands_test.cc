@@ -149,6 +149,19 @@ TEST_F(CommandsTest, HelpAndVersion) {
   EXPECT_EQ(run({}), 64);
 }
 
+// A flag is a promise. Where a change is meant: muster help NAME >
+// tests/launcher/golden/help_NAME.txt
+TEST_F(CommandsTest, HelpTextsAreWhatTheyWere) {
+  for (const char* name :
+       {"inspect", "verify", "diff", "checkpoints", "prune", "export", "import", "model"}) {
+    EXPECT_EQ(run({"help", name}), 0);
+    EXPECT_EQ(output_, env_->read_text(std::filesystem::path(MUSTER_TEST_DIR) / "golden" /
+                                       ("help_" + std::string(name) + ".txt")));
+    EXPECT_EQ(run({name, "--help"}), 0);
+    EXPECT_THAT(output_, HasSubstr("usage: muster " + std::string(name)));
+  }
+}
+
 TEST_F(CommandsTest, MistakesGetTheNearestName) {
   EXPECT_EQ(run({"inspct", "a"}), 64);
   EXPECT_THAT(error_, HasSubstr("did you mean muster inspect?"));
