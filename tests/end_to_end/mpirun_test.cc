@@ -89,6 +89,26 @@ TEST(Mpirun, StageThreeGathersWhereRanksShareNoMemory) {
   }
 }
 
+// What is written into the shards is what every form of stage 3 then reads.
+TEST(Mpirun, InitialWeightsReachRanksThatShareNoMemory) {
+  Job trained("fashion_mnist", fashion_mnist_options(4));
+  ASSERT_EQ(trained.run(2).exit_code, 0);
+  std::vector<std::string> options = fashion_mnist_options(3);
+  options.insert(options.end(), {"--init-from", trained.checkpoints().string()});
+  Job launched("fashion_mnist", options);
+  ASSERT_EQ(launched.run(2).exit_code, 0);
+  options.insert(options.end(), {"--zero-stage", "3", "--transport", "mpi"});
+  for (const char* form : {"--prefetch-units=1", "--replicate-between-nodes"}) {
+    Job job("fashion_mnist", {});
+    std::vector<std::string> words = options;
+    words.emplace_back(form);
+    const ProgramResult result =
+        run_program(job, mpirun(2), std::string(MUSTER_BIN_DIR) + "/fashion_mnist", words);
+    ASSERT_EQ(result.exit_code, 0) << form << "\n" << result.err;
+    EXPECT_EQ(job.state_hash(), launched.state_hash()) << form;
+  }
+}
+
 TEST(Mpirun, AThrowOnOneRankIsToldOnce) {
   for (const char* transport : {"auto", "mpi"}) {
     Job job("fashion_mnist", {});

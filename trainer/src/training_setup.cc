@@ -105,6 +105,7 @@ void TrainingRun::begin_anew() {
     internal::load_initial_weights(*engine_, options_.init_from, options_.allow_missing,
                                    *make_system_env());
   });
+  engine_->state_changed();
   init_from_ = options_.init_from;
   if (world_.env().rank == 0) MUSTER_LOG(INFO) << "training begins with " << options_.init_from;
 }

@@ -12,8 +12,10 @@ class Module;
 
 namespace muster {
 
-/// Bytes that a rank holds between two steps. At stage 3 each rank counts the part of the common
-/// parameters that it owns.
+/// Bytes that a rank holds between two steps. At stage 3 each rank counts the parameters that it
+/// owns. Where ranks do not share memory there are EngineOptions::prefetch_units + 2 blocks more
+/// during a step, and with EngineOptions::replicate_between_nodes the rank's part of its node's
+/// copy, always.
 struct MemoryUse {
   std::int64_t parameters = 0;  ///< Frozen ones and buffers too.
   std::int64_t gradients = 0;
