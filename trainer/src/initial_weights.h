@@ -22,8 +22,9 @@ std::vector<std::string> misfits(const NamedTensors& model, const NamedTensors& 
                                  const std::string& allowed);
 
 /// Fills parameters and buffers from `path` (checkpoint::ModelWeights::open), each rank what it
-/// holds; what misfits() lets pass keeps its values. Blocks. Throws ConfigError that names all that
-/// does not fit, CheckpointError when reading fails: the same on every rank.
+/// holds; Engine::state_changed() is the caller's to call. What misfits() lets pass keeps its
+/// values. Blocks. Throws ConfigError that names all that does not fit, CheckpointError when
+/// reading fails: the same on every rank.
 void load_initial_weights(Engine& engine, const std::string& path, const std::string& allowed,
                           Env& env);
 
