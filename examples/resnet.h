@@ -39,11 +39,13 @@ struct BasicBlockImpl : torch::nn::Module {
 };
 TORCH_MODULE(BasicBlock);
 
-inline torch::nn::Sequential resnet18(int64_t channels, int64_t classes) {
-  torch::nn::Sequential model(conv3x3(channels, 64), torch::nn::BatchNorm2d(64), torch::nn::ReLU());
-  int64_t in = 64;
-  for (const int64_t out : {64, 128, 256, 512}) {
-    model->push_back(BasicBlock(in, out, out == 64 ? 1 : 2));
+/// `width` is the number of filters of the stem; the published network has 64.
+inline torch::nn::Sequential resnet18(int64_t channels, int64_t classes, int64_t width = 64) {
+  torch::nn::Sequential model(conv3x3(channels, width), torch::nn::BatchNorm2d(width),
+                              torch::nn::ReLU());
+  int64_t in = width;
+  for (const int64_t out : {width, 2 * width, 4 * width, 8 * width}) {
+    model->push_back(BasicBlock(in, out, out == width ? 1 : 2));
     model->push_back(BasicBlock(out, out, 1));
     in = out;
   }
