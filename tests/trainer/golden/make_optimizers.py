@@ -100,8 +100,15 @@ CASES = [
     ({"optimizer": "adafactor", "learning_rate": 0.01, "weight_decay": 0.1},
      lambda p: O.Adafactor(p, lr=0.01, weight_decay=0.1)),
 ]
-print("{")
-print(f'"shapes": {json.dumps(SHAPES)}, "steps": {STEPS}, "stride": {STRIDE},')
-print('"cases": [')
-print(",\n".join(json.dumps({"options": options, "values": run(make)}) for options, make in CASES))
-print("]}")
+
+
+def main():
+    print("{")
+    print(f'"shapes": {json.dumps(SHAPES)}, "steps": {STEPS}, "stride": {STRIDE},')
+    print('"cases": [')
+    print(",\n".join(json.dumps({"options": options, "values": run(make)}) for options, make in CASES))
+    print("]}")
+
+
+if __name__ == "__main__":
+    main()
