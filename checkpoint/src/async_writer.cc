@@ -77,6 +77,12 @@ class AsyncWriter::Worker {
     changed_.notify_all();
   }
 
+  /// Until the job has ended; its result or error is still there to be fetched.
+  void wait_until_ended() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !running_; });
+  }
+
   template <typename Wanted>
   std::optional<Wanted> poll() {
     std::unique_lock lock(mutex_);
@@ -157,7 +163,8 @@ class AsyncWriter::Worker {
   std::thread thread_;  // last: it uses all of the above
 };
 
-AsyncWriter::AsyncWriter(const CheckpointStore& store) : worker_(std::make_unique<Worker>(store)) {}
+AsyncWriter::AsyncWriter(const CheckpointStore& store, std::int64_t most_staging_bytes)
+    : most_staging_bytes_(most_staging_bytes), worker_(std::make_unique<Worker>(store)) {}
 
 AsyncWriter::~AsyncWriter() = default;
 
@@ -167,16 +174,20 @@ void AsyncWriter::start_shard(std::int64_t step, int generation, int rank, int w
                               std::span<const SourceRange> sources) {
   worker_->require_idle();
   const auto begin = Clock::now();
-  worker_->staging().assign(sources);
+  const bool staged = internal::StagingBlock::bytes_needed(sources) <= most_staging_bytes_;
+  if (staged) {
+    worker_->staging().assign(sources);
+    sources = worker_->staging().sources();
+  }
   const auto copy_time = Clock::now() - begin;
-  worker_->start([worker = worker_.get(), step, generation, rank, world_size, copy_time] {
+  worker_->start([worker = worker_.get(), step, generation, rank, world_size, copy_time, sources] {
     const auto write_begin = Clock::now();
     ShardWritten written{.step = step, .copy_time = copy_time};
-    written.record = worker->store().write_shard(step, generation, rank, world_size,
-                                                 worker->staging().sources());
+    written.record = worker->store().write_shard(step, generation, rank, world_size, sources);
     written.write_time = Clock::now() - write_begin;
     return Worker::Result(std::move(written));
   });
+  if (!staged) worker_->wait_until_ended();
 }
 
 std::optional<ShardWritten> AsyncWriter::poll_shard() { return worker_->poll<ShardWritten>(); }

@@ -1,30 +1,28 @@
-// The aligned buffer, and the two threads.
+// The aligned buffer, and the slices that two threads share.
 #include "block_writer.h"
 
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <mutex>
 #include <string>
-#include <thread>
 
 #include "muster/base/check.h"
 #include "muster/base/crc32c.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/shard_record.h"
+#include "two_threads.h"
 
 namespace muster::checkpoint::internal {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
 constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
-// Below this a second thread costs more than it brings.
-constexpr std::size_t kSlicesForTwoThreads = 4;
+// So far a second thread costs more than it brings.
+constexpr std::size_t kSlicesForOneThread = 3;
 
 /// A part of a body, of whole chunks unless it is the last.
 Body slice_of(const Body& body, std::int64_t begin) {
@@ -102,26 +100,8 @@ void BlockWriter::flush() {
 
 void write_bodies(const std::vector<Body>& bodies, WritableFile& file) {
   const std::vector<Body> slices = slices_of(bodies);
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr errors[2];
-  const auto work = [&](std::exception_ptr* error) {
-    try {
-      for (std::size_t i = next++; i < slices.size(); i = next++) write_slice(slices[i], file);
-    } catch (...) {
-      *error = std::current_exception();
-      next = slices.size();  // the other need not go on
-    }
-  };
-  if (slices.size() < kSlicesForTwoThreads) {
-    work(&errors[0]);
-  } else {
-    std::thread other(work, &errors[1]);
-    work(&errors[0]);
-    other.join();
-  }
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  share_tasks(slices.size(), kSlicesForOneThread,
+              [&](std::size_t i) { write_slice(slices[i], file); });
 }
 
 void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file) {

@@ -9,6 +9,7 @@
 #include "manifest_checks.h"
 #include "muster/base/crc32c.h"
 #include "muster/base/error.h"
+#include "two_threads.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -93,12 +94,35 @@ void collect(std::vector<Problem>* problems, Problem place, Check&& check) {
   }
 }
 
-void verify_piece(const ReadableFile& file, const fs::path& path, const std::string& file_name,
-                  const internal::PlacedPiece& placed, std::vector<Problem>* problems) {
+// What two threads share of a file's bytes at a time, and how many such parts one thread takes as
+// well.
+constexpr std::int64_t kPartBytes = 4 * kChunkBytes;
+constexpr std::size_t kPartsForOneThread = 3;
+
+/// Bytes [begin, end) of a piece.
+struct Part {
+  const internal::PlacedPiece* placed;
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+std::vector<Part> parts_of(const std::vector<internal::PlacedPiece>& pieces) {
+  std::vector<Part> parts;
+  for (const internal::PlacedPiece& placed : pieces) {
+    for (std::int64_t at = 0; at < placed.bytes(); at += kPartBytes) {
+      parts.push_back({&placed, at, std::min(at + kPartBytes, placed.bytes())});
+    }
+  }
+  return parts;
+}
+
+void verify_part(const ReadableFile& file, const fs::path& path, const std::string& file_name,
+                 const Part& part, std::vector<Problem>* problems) {
   std::vector<std::byte> buffer;
+  const internal::PlacedPiece& placed = *part.placed;
   const std::string place = place_of(path, *placed.tensor);
-  for (std::int64_t at = 0; at < placed.bytes(); at += kChunkBytes) {
-    const std::int64_t stop = std::min(at + kChunkBytes, placed.bytes());
+  for (std::int64_t at = part.begin; at < part.end; at += kChunkBytes) {
+    const std::int64_t stop = std::min(at + kChunkBytes, part.end);
     buffer.resize(static_cast<std::size_t>(stop - at));
     collect(problems, {file_name, *placed.tensor, placed.piece->offset_bytes + at, ""}, [&] {
       internal::read_piece(file, place, *placed.piece, placed.bytes(), at, stop, buffer.data());
@@ -117,8 +141,13 @@ void verify_file(const fs::path& path, const ManifestFile& expected,
     throw CheckpointError(path.string() + ": expected " + std::to_string(expected.bytes) +
                           " bytes, found " + std::to_string(found_bytes));
   });
-  for (const internal::PlacedPiece& placed : pieces) {
-    verify_piece(*file, path, expected.file, placed, problems);
+  const std::vector<Part> parts = parts_of(pieces);
+  std::vector<std::vector<Problem>> found(parts.size());
+  internal::share_tasks(parts.size(), kPartsForOneThread, [&](std::size_t i) {
+    verify_part(*file, path, expected.file, parts[i], &found[i]);
+  });
+  for (const std::vector<Problem>& some : found) {
+    problems->insert(problems->end(), some.begin(), some.end());
   }
   collect(problems, {expected.file, "", 0, ""}, [&] {
     const std::string place = path.string() + ": structure (all bytes outside of tensors)";
@@ -126,6 +155,22 @@ void verify_file(const fs::path& path, const ManifestFile& expected,
       return;
     throw CheckpointError(place + ": its crc32c is wrong: the file is damaged");
   });
+}
+
+/// read_piece(), shared by two threads where it is much. Parts begin where chunks do.
+void read_in_parts(const ReadableFile& file, const std::string& place, const Piece& piece,
+                   std::int64_t piece_bytes, std::int64_t begin_bytes, std::int64_t end_bytes,
+                   std::byte* out) {
+  const std::int64_t first = begin_bytes / kPartBytes;
+  const std::int64_t last = (end_bytes + kPartBytes - 1) / kPartBytes;
+  internal::share_tasks(
+      static_cast<std::size_t>(last - first), kPartsForOneThread, [&](std::size_t i) {
+        const std::int64_t part = (first + static_cast<std::int64_t>(i)) * kPartBytes;
+        const std::int64_t begin = std::max(part, begin_bytes);
+        const std::int64_t end = std::min(part + kPartBytes, end_bytes);
+        internal::read_piece(file, place, piece, piece_bytes, begin, end,
+                             out + (begin - begin_bytes));
+      });
 }
 
 }  // namespace
@@ -152,10 +197,11 @@ void Checkpoint::read(const TensorRange& range, void* out) const {
     const fs::path path = directory_ / manifest_.files[static_cast<std::size_t>(piece->file)].file;
     const std::string place = place_of(path, range.name);
     const auto file = internal::with_read_errors(place, [&] { return env_->open_file(path); });
-    internal::read_piece(*file, place, *piece, (piece->end - piece->begin) * element_bytes,
-                         (at - piece->begin) * element_bytes, (stop - piece->begin) * element_bytes,
-                         next);
-    next += (stop - at) * element_bytes;
+    const std::int64_t begin_bytes = (at - piece->begin) * element_bytes;
+    const std::int64_t end_bytes = (stop - piece->begin) * element_bytes;
+    read_in_parts(*file, place, *piece, (piece->end - piece->begin) * element_bytes, begin_bytes,
+                  end_bytes, next);
+    next += end_bytes - begin_bytes;
     at = stop;
   }
 }

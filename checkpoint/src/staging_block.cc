@@ -21,13 +21,21 @@ std::size_t bytes_of(const SourceRange& source) {
 
 }  // namespace
 
-void StagingBlock::assign(std::span<const SourceRange> sources) {
+std::int64_t StagingBlock::bytes_needed(std::span<const SourceRange> sources) {
   std::size_t end = 0;
   for (const SourceRange& source : sources) {
     check_source(source);
     end = place_after(end, bytes_of(source)) + bytes_of(source);
   }
-  reserve(end);
+  return static_cast<std::int64_t>(end);
+}
+
+void StagingBlock::assign(std::span<const SourceRange> sources) {
+  const auto bytes = static_cast<std::size_t>(bytes_needed(sources));
+  if (bytes > block_.bytes()) {
+    block_ = {};  // before the new block, not after: staging memory is one shard, never two
+    block_ = AlignedMemory(bytes);
+  }
   sources_.assign(sources.begin(), sources.end());
   std::size_t at = 0;
   for (SourceRange& source : sources_) {
@@ -37,12 +45,6 @@ void StagingBlock::assign(std::span<const SourceRange> sources) {
     source.data = copy;
     at += bytes_of(source);
   }
-}
-
-void StagingBlock::reserve(std::size_t bytes) {
-  if (bytes <= block_.bytes()) return;
-  block_ = {};  // before the new block, not after: staging memory is one shard, never two
-  block_ = AlignedMemory(bytes);
 }
 
 }  // namespace muster::checkpoint::internal

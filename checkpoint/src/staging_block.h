@@ -15,6 +15,9 @@ namespace muster::checkpoint::internal {
 /// One block of memory that grows to the largest shard staged in it and is used again.
 class StagingBlock {
  public:
+  /// How large the block must be. Throws CheckpointError when a range is wrong.
+  static std::int64_t bytes_needed(std::span<const SourceRange> sources);
+
   /// Copies all sources' bytes; what was staged before is gone. Throws CheckpointError when a range
   /// is wrong.
   void assign(std::span<const SourceRange> sources);
@@ -24,8 +27,6 @@ class StagingBlock {
   std::int64_t capacity_bytes() const { return static_cast<std::int64_t>(block_.bytes()); }
 
  private:
-  void reserve(std::size_t bytes);
-
   AlignedMemory block_;
   std::vector<SourceRange> sources_;
 };

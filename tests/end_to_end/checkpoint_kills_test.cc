@@ -36,7 +36,10 @@ void kill_at_random(Life& life, int ranks, std::mt19937_64& random) {
 /// A directory, and lives in it that end at a random moment.
 class KilledLives {
  public:
-  explicit KilledLives(std::uint64_t seed) : random_(seed) {
+  explicit KilledLives(std::uint64_t seed)
+      // A disk gives long waits to be killed in, memory many saves.
+      : scratch_(seed % 2 == 0 ? memory_directory() : std::filesystem::temp_directory_path()),
+        random_(seed) {
     const std::int64_t kilobytes[] = {40, 400, 4000};
     run_ = std::make_unique<TortureRun>(scratch_.path() / "checkpoints", seed,
                                         kilobytes[random_() % 3]);
@@ -73,7 +76,8 @@ TEST(CheckpointTorture, KillsAtRandomTimes) {
   const std::int64_t kills = torture_setting("MUSTER_TORTURE_KILLS", 50);
   std::int64_t acknowledgements = 0;
   for (std::int64_t done = 0; done < kills && !HasFailure();) {
-    const std::uint64_t seed = torture_seed() * 1'000'000 + static_cast<std::uint64_t>(done);
+    const std::uint64_t seed =
+        torture_seed() * 1'000'000 + static_cast<std::uint64_t>(done / kLivesOfADirectory);
     KilledLives lives(seed);
     for (int i = 0; i < kLivesOfADirectory && done < kills; ++i, ++done) {
       lives.live_and_die("seed " + std::to_string(seed) + ", kill " + std::to_string(done));
@@ -90,13 +94,13 @@ TEST(CheckpointTorture, KillsAtEveryCrashPoint) {
   const std::vector<std::string> arguments = {"saves=3", "keep=2", "again=1"};
   std::set<std::string> names;
   std::int64_t kills = 0;
-  ScratchDirectory planning;
+  ScratchDirectory planning(memory_directory());
   TortureRun plan(planning.path() / "checkpoints", torture_seed(), 40);
   plan.start(2, {"saves=2"})->finish();
   for (const PlannedCrash& crash : planned_crashes(plan, 2, arguments, most)) {
     for (const std::string blow : {"one", "all"}) {
       const std::string what = crash.argument(blow);
-      ScratchDirectory scratch;
+      ScratchDirectory scratch(memory_directory());
       TortureRun run(scratch.path() / "checkpoints", torture_seed(), 40);
       const auto before = run.start(2, {"saves=2"});
       ASSERT_EQ(before->finish(), 0);
@@ -124,7 +128,7 @@ struct Fault {
   bool is_an_error;  // else the save goes on
 };
 
-const Fault kFaults[] = {
+constexpr Fault kFaults[] = {
     {"EIO", EIO, false, true},
     {"ENOSPC", ENOSPC, false, true},
     {"EIO from then on", EIO, true, true},
@@ -137,7 +141,7 @@ class FailingCalls {
  public:
   FailingCalls()
       : run_(scratch_.path() / "checkpoints", torture_seed(), 40),
-        step_by_(torture_setting("MUSTER_TORTURE_STRIDE", 7)) {
+        step_by_(torture_setting("MUSTER_TORTURE_STRIDE", 11)) {
     const auto before = run_.start(2, {"saves=3"});
     EXPECT_EQ(before->finish(), 0);
     run_.remember(*before, "the first life");
@@ -186,7 +190,7 @@ class FailingCalls {
     failed_saves_ += static_cast<std::int64_t>(life->failures().size());
   }
 
-  ScratchDirectory scratch_;
+  ScratchDirectory scratch_{memory_directory()};
   TortureRun run_;
   std::int64_t step_by_;
   std::int64_t next_ = 0;

@@ -75,8 +75,13 @@ ProgramResult Program::wait(std::chrono::seconds timeout) {
   return result;
 }
 
-ScratchDirectory::ScratchDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "muster-test-XXXXXX").string();
+std::filesystem::path memory_directory() {
+  const char* const memory = "/dev/shm";
+  return access(memory, W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
+}
+
+ScratchDirectory::ScratchDirectory(const std::filesystem::path& parent) {
+  std::string name = (parent / "muster-test-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
   path_ = name;
 }

@@ -45,10 +45,15 @@ class Program {
 template <typename Condition>
 bool wait_until(Condition condition, std::chrono::milliseconds timeout);
 
+/// Where files live in memory (/dev/shm), where there is such a place; else the directory for
+/// temporary files.
+std::filesystem::path memory_directory();
+
 /// A directory of its own for a test; removed at the end.
 class ScratchDirectory {
  public:
-  ScratchDirectory();
+  explicit ScratchDirectory(
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path());
   ~ScratchDirectory();
   ScratchDirectory(const ScratchDirectory&) = delete;
   ScratchDirectory& operator=(const ScratchDirectory&) = delete;

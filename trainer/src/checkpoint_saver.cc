@@ -66,19 +66,20 @@ FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()};
 SourceRange held_range(const StateTensor& tensor) { return range_of(tensor, all_held(tensor)); }
 
 CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
-                                 Communicator& communicator, checkpoint::Retention retention,
-                                 bool fresh, OnCommitted on_committed)
+                                 Communicator& communicator, const SaveOptions& options,
+                                 OnCommitted on_committed)
     : env_(make_system_env()),
       store_(std::move(directory), *env_),
-      writer_(store_),
+      writer_(store_, options.most_staging_bytes),
       rank_env_(rank_env),
       communicator_(communicator),
-      retention_(retention),
+      retention_(options.retention),
+      failures_allowed_(options.failures_allowed),
       on_committed_(std::move(on_committed)) {
   retention_.validate();
   if (rank_env_.rank == 0) {
     // A restarted generation of a --fresh run goes on from that run's own checkpoints.
-    if (fresh && rank_env_.generation == 0) move_aside();
+    if (options.fresh && rank_env_.generation == 0) move_aside();
     store_.prepare();
   }
   communicator_.barrier().wait();
@@ -149,11 +150,13 @@ void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
     checkpoint.read(target.range, const_cast<void*>(target.data));
   }
   engine.state_changed();
+  // At stage 3 the parameters are one copy for all: nobody computes before all have read.
+  communicator_.barrier().wait();
 }
 
 void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
                             std::optional<std::int64_t> best_step) {
-  finish();
+  settle_all();
   retention_.keep_step = best_step;
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
@@ -167,23 +170,58 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
       sources.push_back(range_of(tensor, part));
   }
   writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size, sources);
+  tell_staging();
   in_flight_ = true;
   step_ = step;
   run_state_ = std::move(run_state);
 }
 
-bool CheckpointSaver::part_written() {
-  if (in_flight_ && !written_) written_ = writer_.poll_shard();
-  return written_.has_value();
+void CheckpointSaver::tell_staging() {
+  if (staging_told_ || rank_env_.rank != 0) return;
+  staging_told_ = true;
+  const std::int64_t mib = (writer_.staging_bytes() + (1 << 20) - 1) >> 20;
+  MUSTER_LOG(INFO) << "checkpoints are "
+                   << (mib == 0 ? std::string("written while the step waits, without staging")
+                                : "staged in " + std::to_string(mib) + " MiB a rank");
+}
+
+bool CheckpointSaver::part_ended() {
+  if (!in_flight_) return false;
+  if (written_ || !part_error_.empty()) return true;
+  try {
+    written_ = writer_.poll_shard();
+    return written_.has_value();
+  } catch (const CheckpointError& error) {
+    part_error_ = error.what();
+    return true;
+  }
+}
+
+void CheckpointSaver::end_part() {
+  if (written_ || !part_error_.empty()) return;
+  try {
+    written_ = writer_.wait_shard();
+  } catch (const CheckpointError& error) {
+    part_error_ = error.what();
+  }
 }
 
 void CheckpointSaver::commit() {
   MUSTER_CHECK(in_flight_);
-  if (!written_) written_ = writer_.wait_shard();
+  end_part();
+  const std::vector<std::string> errors =
+      gather_texts(communicator_, std::exchange(part_error_, ""));
   const std::vector<std::string> texts =
-      gather_texts(communicator_, written_->record.to_json().dump());
+      gather_texts(communicator_, written_ ? written_->record.to_json().dump() : "");
   written_.reset();
   in_flight_ = false;
+  for (std::size_t rank = 0; rank < errors.size(); ++rank) {
+    if (errors[rank].empty()) continue;
+    discard();
+    fail("rank " + std::to_string(rank) + ": " + errors[rank]);
+    return;
+  }
+  unsettled_ = true;
   if (rank_env_.rank != 0) return;
   std::vector<checkpoint::ShardRecord> records;
   for (const std::string& text : texts) {
@@ -199,14 +237,64 @@ void CheckpointSaver::report(const checkpoint::Committed& committed) {
   on_committed_(committed.step, committed.path);
 }
 
-void CheckpointSaver::poll() {
-  if (!committing_) return;
-  if (const auto committed = writer_.poll_commit()) report(*committed);
+bool CheckpointSaver::poll() {
+  if (!committing_) return !commit_error_.empty();
+  try {
+    if (const auto committed = writer_.poll_commit()) report(*committed);
+  } catch (const CheckpointError& error) {
+    committing_ = false;
+    commit_error_ = error.what();
+  }
+  return !commit_error_.empty();
+}
+
+void CheckpointSaver::settle() {
+  MUSTER_CHECK(unsettled_);
+  unsettled_ = false;
+  if (committing_) {
+    try {
+      report(writer_.wait_commit());
+    } catch (const CheckpointError& error) {
+      committing_ = false;
+      commit_error_ = error.what();
+    }
+  }
+  const std::string error = broadcast_text(communicator_, std::exchange(commit_error_, ""));
+  if (error.empty()) {
+    failures_ = 0;
+    return;
+  }
+  discard();
+  fail(error);
+}
+
+void CheckpointSaver::settle_all() {
+  if (in_flight_) commit();
+  if (unsettled_) settle();
 }
 
 void CheckpointSaver::finish() {
-  if (in_flight_) commit();
-  if (committing_) report(writer_.wait_commit());
+  failures_allowed_ = 0;
+  settle_all();
+}
+
+void CheckpointSaver::fail(const std::string& message) {
+  ++failures_;
+  const std::string row = std::to_string(failures_) + " in a row, " +
+                          std::to_string(failures_allowed_) + " allowed (--checkpoint-failures)";
+  if (failures_ > failures_allowed_) throw CheckpointError(message + "; " + row);
+  if (rank_env_.rank == 0)
+    MUSTER_LOG(WARNING) << "a checkpoint was not saved, training goes on: " << message << "; "
+                        << row;
+}
+
+void CheckpointSaver::discard() {
+  if (rank_env_.rank != 0) return;
+  try {
+    store_.discard(step_, rank_env_.generation);
+  } catch (const CheckpointError& error) {
+    MUSTER_LOG(WARNING) << "an unfinished checkpoint stays until the next run: " << error.what();
+  }
 }
 
 }  // namespace muster::internal

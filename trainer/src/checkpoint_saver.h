@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,19 +26,29 @@ namespace muster::internal {
 /// Throws ConfigError for a dtype that checkpoints do not have.
 checkpoint::SourceRange held_range(const StateTensor& tensor);
 
+struct SaveOptions {
+  checkpoint::Retention retention{};
+  std::int64_t failures_allowed = 0;  ///< In a row.
+  /// A rank's part of more is written while the step waits.
+  std::int64_t most_staging_bytes = std::numeric_limits<std::int64_t>::max();
+  bool fresh = false;  ///< Move aside what is in the directory.
+};
+
 /// A save: every rank copies its part and goes on training while a background thread writes it;
 /// once every rank has written (the trainer counts that in a collective at each step's end) rank 0
 /// gathers the records and commits in the background. Each rank stores its shards and an even
 /// part of what all hold, so the files are of about one size.
+///
+/// A save that fails on any rank fails on all: as a CheckpointError that names the checkpoint and,
+/// first, the rank; or, while no more than `failures_allowed` in a row have failed, as a warning
+/// with which training goes on.
 class CheckpointSaver {
  public:
   using OnCommitted = std::function<void(std::int64_t step, const std::filesystem::path& path)>;
 
-  /// Collective. Rank 0 prepares the directory; `fresh` moves what is in it aside. Throws
-  /// CheckpointError.
+  /// Collective. Rank 0 prepares the directory. Throws CheckpointError.
   CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
-                  Communicator& communicator, checkpoint::Retention retention, bool fresh,
-                  OnCommitted on_committed);
+                  Communicator& communicator, const SaveOptions& options, OnCommitted on_committed);
 
   /// Collective. Fills the engine's state from the newest valid checkpoint; returns its run state,
   /// or nothing where there is none. `check` sees the run state before anything is changed and
@@ -50,24 +61,34 @@ class CheckpointSaver {
   /// Throws CheckpointError where it is not there, or damaged.
   void load(Engine& engine, std::int64_t step);
 
-  /// Collective. Starts a save; first finishes the one before. Blocks for the copy (and for that).
+  /// Collective. Starts a save; first settles the one before. Blocks for the copy (and for that).
   /// Retention never gives up the checkpoint of `best_step`.
   void start(Engine& engine, std::int64_t step, Json run_state,
              std::optional<std::int64_t> best_step);
 
-  /// Whether this rank has written its part of the save in flight. Never blocks. Throws what
-  /// writing threw.
-  bool part_written();
-  /// Collective. Once every rank's part is written: hands the save to rank 0's commit.
+  /// Whether the writing of this rank's part of the save in flight has ended, well or not. Never
+  /// blocks.
+  bool part_ended();
+  /// Collective. Once that is so on every rank: hands the save to rank 0's commit, or says on all
+  /// ranks what failed.
   void commit();
-  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Throws what committing
-  /// threw.
-  void poll();
-  /// Collective. Blocks until no save is in flight.
+  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Returns whether it failed:
+  /// settle() is due.
+  bool poll();
+  /// Collective. Blocks until the commit has ended; says on all ranks what failed.
+  void settle();
+  /// Collective. Blocks until no save is in flight. What failed now is not forgiven: the last save
+  /// of a run is its result.
   void finish();
 
  private:
+  void end_part();
+  void settle_all();
+  void tell_staging();
+  void fail(const std::string& message);
+  void discard();
   void move_aside();
+  /// Collective.
   void read_into(Engine& engine, const checkpoint::Checkpoint& checkpoint, const std::string& path);
   void report(const checkpoint::Committed& committed);
 
@@ -77,13 +98,19 @@ class CheckpointSaver {
   RankEnv rank_env_;
   Communicator& communicator_;
   checkpoint::Retention retention_;
+  std::int64_t failures_allowed_;
   OnCommitted on_committed_;
 
   bool in_flight_ = false;   // parts are being written; the same on every rank
+  bool unsettled_ = false;   // a commit whose end not all ranks know of; the same on every rank
   bool committing_ = false;  // rank 0 only
   std::int64_t step_ = 0;
   Json run_state_;
   std::optional<checkpoint::ShardWritten> written_;
+  std::string part_error_;     // of this rank's part
+  std::string commit_error_;   // rank 0 only
+  std::int64_t failures_ = 0;  // in a row; the same on every rank
+  bool staging_told_ = false;
 };
 
 }  // namespace muster::internal

@@ -72,6 +72,11 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("keep-checkpoints", &keep_checkpoints, "Newest checkpoints to keep");
   set.add("keep-every", &keep_every,
           "Also keep every checkpoint whose step is a multiple of this; 0: none");
+  set.add("checkpoint-staging-mib", &checkpoint_staging_mib,
+          "MiB a rank for the copy that is saved in the background; a larger part is written while "
+          "the step waits; 0: as much as it needs");
+  set.add("checkpoint-failures", &checkpoint_failures,
+          "How many saves in a row may fail before training ends; the last one of a run may not");
   set.add("run", &run,
           "Name of the run: its checkpoints are in this directory of --checkpoint-dir. A run that "
           "has ended is refused");
@@ -123,6 +128,8 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "checkpoint-every",
                                                                  "keep-checkpoints",
                                                                  "keep-every",
+                                                                 "checkpoint-staging-mib",
+                                                                 "checkpoint-failures",
                                                                  "fresh",
                                                                  "eval-every",
                                                                  "log-every",
@@ -200,6 +207,9 @@ std::vector<std::string> TrainerOptions::validate() const {
           "a --checkpoint-dir beside it", checkpoint_every);
   require(keep_checkpoints >= 1, "--keep-checkpoints", "1 or more", keep_checkpoints);
   require(keep_every >= 0, "--keep-every", "0 or more", keep_every);
+  require(checkpoint_staging_mib >= 0 && checkpoint_staging_mib <= (std::int64_t{1} << 40),
+          "--checkpoint-staging-mib", "0 or more", checkpoint_staging_mib);
+  require(checkpoint_failures >= 0, "--checkpoint-failures", "0 or more", checkpoint_failures);
   require(eval_every >= 0, "--eval-every", "0 or more", eval_every);
   require(eval_batch >= 1, "--eval-batch", "1 or more", eval_batch);
   require(log_every >= 1, "--log-every", "1 or more", log_every);

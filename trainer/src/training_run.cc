@@ -69,8 +69,8 @@ RunOutcome TrainingRun::run() {
     call_user_code("on_step_end()", [&] { trainer_.on_step_end(report); });
     if (progress_.position == 0)
       call_user_code("on_epoch_end()", [&] { trainer_.on_epoch_end(progress_.epoch); });
-    if (agreement.parts_written) saver_->commit();
-    if (saver_) saver_->poll();
+    if (agreement.commit_failed) saver_->settle();
+    if (agreement.parts_ended) saver_->commit();
     const bool best = evaluation_due() && evaluate();
     if (ended_.empty()) ended_ = end_reached(false);
     stop = agreement.stop;
@@ -154,19 +154,21 @@ Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
 
 TrainingRun::Agreement TrainingRun::agree() {
   const internal::StopReason stop = stop_request_.poll();
-  at::Tensor words = at::zeros({5}, at::TensorOptions(at::kLong));
+  at::Tensor words = at::zeros({6}, at::TensorOptions(at::kLong));
   auto* w = words.mutable_data_ptr<std::int64_t>();
   w[0] = static_cast<std::int64_t>(local_ledger_);  // wraps around: any order gives the same sum
   w[1] = stop == internal::StopReason::kInterrupt ? 1 : 0;
   w[2] = stop == internal::StopReason::kPreempt ? 1 : 0;
-  w[3] = saver_ && saver_->part_written() ? 1 : 0;
+  w[3] = saver_ && saver_->part_ended() ? 1 : 0;
   w[4] = communicator_.rank() == 0 && limits_.time_is_up(trained()) ? 1 : 0;
+  w[5] = saver_ && saver_->poll() ? 1 : 0;
   communicator_.all_reduce(words).wait();
   Agreement agreement;
   agreement.step_ledger = static_cast<std::uint64_t>(w[0]);
   if (w[1] > 0) agreement.stop = internal::StopReason::kInterrupt;
   if (w[2] > 0) agreement.stop = internal::StopReason::kPreempt;
-  agreement.parts_written = w[3] == communicator_.world_size();
+  agreement.parts_ended = w[3] == communicator_.world_size();
+  agreement.commit_failed = w[5] > 0;
   agreement.time_is_up = w[4] > 0;
   return agreement;
 }

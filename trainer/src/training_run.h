@@ -37,7 +37,8 @@ class TrainingRun {
   struct Agreement {
     std::uint64_t step_ledger = 0;  ///< Hash over all sample ids of the step.
     internal::StopReason stop = internal::StopReason::kNone;
-    bool parts_written = false;  ///< Every rank's part of the save in flight is on disk.
+    bool parts_ended = false;    ///< Every rank's part of the save in flight is on disk, or failed.
+    bool commit_failed = false;  ///< Rank 0 could not commit the save before.
     bool time_is_up = false;     ///< By rank 0's clock.
   };
 

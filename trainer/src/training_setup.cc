@@ -116,8 +116,13 @@ void TrainingRun::restore() {
     const std::filesystem::path directory = options_.run_directory();
     const checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
                                           .keep_every = options_.keep_every};
+    internal::SaveOptions save_options{.retention = retention,
+                                       .failures_allowed = options_.checkpoint_failures,
+                                       .fresh = options_.fresh};
+    if (options_.checkpoint_staging_mib > 0)
+      save_options.most_staging_bytes = options_.checkpoint_staging_mib << 20;
     saver_.emplace(
-        directory, world_.env(), communicator_, retention, options_.fresh,
+        directory, world_.env(), communicator_, save_options,
         [this](std::int64_t step, const std::filesystem::path& path) { committed(step, path); });
     const auto state =
         saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {

@@ -4,11 +4,13 @@
 #include <torch/torch.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "muster/base/rank_env.h"
+#include "muster/checkpoint/layout.h"
 #include "muster/data_loader/tensor_dataset.h"
 #include "muster/trainer/main.h"
 
@@ -23,6 +25,9 @@ class LineFit : public muster::Trainer {
     set.add("throw-at-step", &throw_at_step_, "compute_loss() throws at this step");
     set.add("throw-on-rank", &throw_on_rank_, "and on this rank");
     set.add("abort", &abort_, "abort() instead of throwing");
+    set.add("block-save", &block_save_, "at this step: something is in the way of --block-file");
+    set.add("block-times", &block_times_, "and of the saves of as many steps");
+    set.add("block-file", &block_file_, "a file of the checkpoint, which cannot be created");
     set.add("signal", &signal_, "raise this signal, once, instead of throwing");
   }
 
@@ -35,6 +40,13 @@ class LineFit : public muster::Trainer {
     const torch::Tensor x = torch::arange(3000, torch::kFloat).reshape({1000, 3}) / 3000;
     return std::make_shared<muster::TensorDataset>(
         std::vector<muster::TensorDataset::Column>{{"x", x}, {"y", x.sum(1, true) + 1}});
+  }
+
+  void on_step_end(const muster::StepReport& report) override {
+    if (report.step + 1 < block_save_ || report.step + 1 >= block_save_ + block_times_) return;
+    const std::filesystem::path attempt =
+        muster::checkpoint::attempt_directory_name(report.step + 1, /*generation=*/0);
+    std::filesystem::create_directories(options.run_directory() / attempt / block_file_);
   }
 
   muster::Loss compute_loss(const muster::Batch& batch) override {
@@ -59,6 +71,9 @@ class LineFit : public muster::Trainer {
   int64_t throw_at_step_ = 0;
   int64_t throw_on_rank_ = 0;
   bool abort_ = false;
+  int64_t block_save_ = 0;
+  int64_t block_times_ = 1;
+  std::string block_file_;
   int64_t signal_ = -1;
 };
 

@@ -13,10 +13,12 @@
 //   point R COUNT NAME   with list=1, at the end: rank R passed the crash point so often
 //   calls R COUNT        with list=1, at the end: system calls after the restore
 //   error MESSAGE        why the run ends
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -168,7 +170,8 @@ class RankRun {
   void run() {
     const std::int64_t restored = restore();
     arm_failing_calls(settings_, link_.rank());
-    AsyncWriter writer(store_);
+    AsyncWriter writer(store_,
+                       settings_.number("staging", std::numeric_limits<std::int64_t>::max()));
     const bool again = settings_.number("again", 0) != 0 && restored > 0;
     const std::int64_t first = again ? restored : restored + 1;
     const std::int64_t last = restored + settings_.number("saves", 3);
@@ -293,8 +296,15 @@ class RankRun {
   std::int64_t committing_ = 0;  // rank 0
 };
 
+/// Of its own, private memory: the rest is an error of the calls that want it.
+void limit_memory(std::int64_t bytes) {
+  const rlimit limit = {static_cast<rlim_t>(bytes), static_cast<rlim_t>(bytes)};
+  if (bytes > 0 && setrlimit(RLIMIT_DATA, &limit) != 0) throw ConfigError("memory: no such limit");
+}
+
 int run_rank(const Settings& settings, RankLink& link) {
   try {
+    limit_memory(settings.number("memory", 0));
     say("rank " + std::to_string(link.rank()) + " " + std::to_string(getpid()));
     RankRun(settings, link).run();
     return 0;

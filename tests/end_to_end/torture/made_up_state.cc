@@ -14,7 +14,7 @@ using checkpoint::TensorRange;
 using checkpoint::whole_tensor;
 
 constexpr std::int64_t kBlockElements = 1024;
-constexpr int kLayers = 3;
+constexpr int kLayers = 1;
 
 struct Parameter {
   std::string name;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -57,8 +58,10 @@ struct Committed {
 /// fetched before the next start call.
 class AsyncWriter {
  public:
-  /// `store` is copied (its Env is not, and must outlive the writer).
-  explicit AsyncWriter(const CheckpointStore& store);
+  /// `store` is copied (its Env is not, and must outlive the writer). A shard of more than
+  /// `most_staging_bytes` is not staged: it is written from where it lies while the caller waits.
+  explicit AsyncWriter(const CheckpointStore& store,
+                       std::int64_t most_staging_bytes = std::numeric_limits<std::int64_t>::max());
   /// Waits for the job in flight; its error, having no one left to tell, is logged.
   ~AsyncWriter();
   AsyncWriter(const AsyncWriter&) = delete;
@@ -68,7 +71,8 @@ class AsyncWriter {
   bool idle() const;
 
   /// Copies the sources and returns; write_shard() runs in the background. Blocks for the copy
-  /// alone. The sources' memory may be changed as soon as this returns.
+  /// alone (for the write, where the shard is too large to be staged). The sources' memory may be
+  /// changed as soon as this returns. Throws CheckpointError where there is no memory to stage.
   void start_shard(std::int64_t step, int generation, int rank, int world_size,
                    std::span<const SourceRange> sources);
   /// The finished write, or nothing while it runs. Never blocks. Throws InternalError when none was
@@ -89,6 +93,7 @@ class AsyncWriter {
 
  private:
   class Worker;
+  std::int64_t most_staging_bytes_;
   std::unique_ptr<Worker> worker_;
 };
 
