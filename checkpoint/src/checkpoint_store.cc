@@ -145,15 +145,19 @@ fs::path set_aside(const fs::path& path, Env& env) {
   return aside;
 }
 
-void warn_and_set_aside(const fs::path& path, const std::string& damage, Env& env) {
+/// Returns whether it could be set aside.
+bool warn_and_set_aside(const fs::path& path, const std::string& damage, Env& env) {
+  bool aside = true;
   std::string outcome;
   try {
     outcome = "set aside as " + set_aside(path, env).filename().string();
   } catch (const FileError& error) {
     outcome = std::string("it stays where it is: ") + error.what();
+    aside = false;
   }
   MUSTER_LOG(WARNING) << "checkpoint " << path.filename().string() << " is damaged and not used; "
                       << outcome << ". " << damage;
+  return aside;
 }
 
 bool is_complete(const Info& info, Env& env) {
@@ -263,13 +267,20 @@ std::vector<fs::path> CheckpointStore::remove(const std::vector<std::int64_t>& s
 std::optional<Checkpoint> CheckpointStore::newest_valid() const {
   std::vector<Info> infos = list();
   return with_file_errors("looking for the newest valid checkpoint", [&] {
+    std::string unanswered;
     for (auto info = infos.rbegin(); info != infos.rend(); ++info) {
       std::optional<Checkpoint> checkpoint;
       const std::string damage = find_damage(info->path, info->step, *env_, &checkpoint);
       if (damage.empty()) return checkpoint;
-      warn_and_set_aside(info->path, damage, *env_);
+      if (!warn_and_set_aside(info->path, damage, *env_)) unanswered = damage;
     }
-    return std::optional<Checkpoint>();
+    if (unanswered.empty()) return std::optional<Checkpoint>();
+    // A disk that neither reads nor renames says nothing about what it holds.
+    throw internal::Undecided(directory_.string() +
+                              ": expected a checkpoint that can be read, found only such as can "
+                              "neither be read nor set aside; nothing is begun anew in their "
+                              "place; check the disk: " +
+                              unanswered);
   });
 }
 

@@ -195,6 +195,20 @@ TEST(PrepareCrashTest, AnInterruptedPrepareCanBeRepeated) {
   }
 }
 
+// As a power cut leaves it for a process that lives on: the run must not begin anew.
+TEST(DyingDiskTest, IsNotTakenForAnEmptyOne) {
+  MemoryEnv env;
+  CheckpointStore store("/run/checkpoints", env);
+  store.prepare();
+  for (int step = 1; step <= 2; ++step) save(store, tiny_state(1), step);
+  // Each call after the directory was looked for and listed.
+  env.fail_at(2, Failure::kDeath, EIO);
+  EXPECT_THAT(message_of([&] { store.newest_valid(); }),
+              ::testing::AllOf(HasSubstr("neither be read nor set aside"), HasSubstr("EIO")));
+  env.stop_failing();
+  EXPECT_EQ(store.newest_valid()->manifest().step, 2);
+}
+
 TEST(FullDiskTest, ADiskThatIsFullIsNamedAndTheNextSaveWorks) {
   MemoryEnv env;
   CheckpointStore store("/run/checkpoints", env);

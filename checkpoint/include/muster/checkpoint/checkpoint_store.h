@@ -79,7 +79,8 @@ class CheckpointStore {
   /// The newest checkpoint all of whose bytes are right; nothing when there is none. Each damaged
   /// one on the way is named in a warning and set aside: renamed to `step-NNNNNNNN.damaged`
   /// (`.damaged-2`, ... when taken). Throws where nothing can be told about a newer one (no
-  /// permission, a newer format): older state is never taken silently.
+  /// permission, a newer format): older state is never taken silently. Throws, too, where there are
+  /// checkpoints and none can be read or set aside: a dying disk is no empty one.
   std::optional<Checkpoint> newest_valid() const;
 
  private:
