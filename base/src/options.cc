@@ -80,7 +80,14 @@ void OptionSet::add(const std::string& name, Target target, const std::string& h
                             << "': expected two or more of a-z, 0-9 and -, beginning with a letter";
   MUSTER_CHECK(find(name) == nullptr && name != "help" && name != "config")
       << "option --" << name << " is already taken; choose another name";
-  options_.push_back({name, help, current_group_, target_text(target), target, {}, false});
+  options_.push_back({name, help, current_group_, target_text(target), target, {}, "", false});
+}
+
+void OptionSet::add_number_or(const std::string& name, std::int64_t* target,
+                              const std::string& word, const std::string& help) {
+  add(name, target, help);
+  options_.back().zero_word = word;
+  if (*target == 0) options_.back().default_text = word;
 }
 
 void OptionSet::add_choice(const std::string& name, std::string* target,
@@ -112,9 +119,15 @@ void OptionSet::check_choice(const Option& option, const std::string& value,
 void OptionSet::set_from_text(Option& option, const std::string& text, const std::string& origin) {
   bool good = true;
   if (auto** i = std::get_if<std::int64_t*>(&option.target)) {
+    const bool word = !option.zero_word.empty();
     std::int64_t value = 0;
-    good = parse_whole(text, &value);
+    good =
+        (word && text == option.zero_word) || (parse_whole(text, &value) && (!word || value > 0));
     if (good) **i = value;
+    if (!good && word) {
+      throw ConfigError(origin + ": expected a whole number above 0, or " + option.zero_word +
+                        ", found '" + text + "'; see --help");
+    }
   } else if (auto** d = std::get_if<double*>(&option.target)) {
     double value = 0;
     good = parse_whole(text, &value) && std::isfinite(value);
@@ -249,6 +262,7 @@ Json OptionSet::to_json() const {
   Json json = Json::object();
   for (const Option& option : options_) {
     std::visit([&](auto* value) { json[option.name] = *value; }, option.target);
+    if (!option.zero_word.empty() && json[option.name] == 0) json[option.name] = option.zero_word;
   }
   return json;
 }
@@ -266,7 +280,8 @@ void OptionSet::apply_json(const Json& values, const std::string& origin) {
       throw ConfigError(origin + ": expected a known option, found '" + name + "'" +
                         (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"));
     }
-    const bool is_text = std::holds_alternative<std::string*>(option->target);
+    const bool is_text = std::holds_alternative<std::string*>(option->target) ||
+                         (value.is_string() && value == option->zero_word);
     if (is_text != value.is_string()) {
       throw ConfigError(origin + ": '" + name + "': expected " + target_kind(option->target) +
                         ", found " + value.dump());

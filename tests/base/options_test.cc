@@ -204,6 +204,22 @@ TEST_F(OptionsTest, ChoiceOutsideTheListNamesTheList) {
   EXPECT_EQ(values_.transport, "auto");
 }
 
+TEST_F(OptionsTest, AWordMayStandForZero) {
+  std::int64_t batch = 32;
+  set_.add_number_or("batch", &batch, "auto", "Samples");
+  EXPECT_EQ(set_.to_json()["batch"], 32);
+  parse({"--batch", "auto"});
+  EXPECT_EQ(batch, 0);
+  EXPECT_EQ(set_.to_json()["batch"], "auto");
+  set_.apply_json({{"batch", 8}}, "test");
+  EXPECT_EQ(batch, 8);
+  set_.apply_json({{"batch", "auto"}}, "test");
+  EXPECT_EQ(batch, 0);
+  const std::string expected = "--batch: expected a whole number above 0, or auto, found ";
+  for (const char* wrong : {"0", "-1", "automatic", ""})
+    EXPECT_EQ(config_error({"--batch", wrong}), expected + "'" + wrong + "'; see --help");
+}
+
 TEST_F(OptionsTest, HelpWinsOverEverythingElse) {
   EXPECT_EQ(parse({"--help"}), OptionSet::Outcome::kHelp);
   EXPECT_EQ(parse({"--unknown", "--steps=x", "--help"}), OptionSet::Outcome::kHelp);

@@ -60,6 +60,7 @@ struct Case {
   double ema_decay = 0;
   std::vector<ParameterGroup> groups = {};
   Precision precision = Precision::kFloat32;
+  Reduction reduction = Reduction::kExact;
 };
 
 Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::int64_t bucket_mib) {
@@ -72,6 +73,7 @@ Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::in
   options.clip_norm = c.clip_norm;
   options.zero_stage = zero_stage;
   options.precision = c.precision;
+  options.reduction = c.reduction;
   options.initial_loss_scale = 131072;  // overflows in the first steps
   options.bucket_mib = bucket_mib;
   options.optimizer.kind = c.kind;
@@ -180,6 +182,30 @@ TEST_P(EngineAtStage, GivesTheBitsOfOneRankAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zero, EngineAtStage, testing::Values(0, 1, 2, 3));
+
+class FastReductionAtStage : public testing::TestWithParam<int> {};
+
+TEST_P(FastReductionAtStage, HasTheSameSumsInAnotherOrder) {
+  const int world_size = g_communicator->world_size();
+  for (const auto& [logical_ranks, accumulation_steps] :
+       {std::pair{world_size, 1}, {kMostLogicalRanks, 1}, {kMostLogicalRanks, 2}}) {
+    SCOPED_TRACE(std::to_string(logical_ranks) + " x " + std::to_string(accumulation_steps));
+    Case c{logical_ranks, accumulation_steps, OptimizerKind::kSgd, 0.05};
+    const Outcome exact = train(*g_communicator, c, GetParam(), 1);
+    c.reduction = Reduction::kFast;
+    const Outcome fast = train(*g_communicator, c, GetParam(), 1);
+    expect_equal_bits(fast, train(*g_communicator, c, GetParam(), 1));
+    // Where each rank has one logical rank, shared memory's own order is the tree.
+    if (logical_ranks == world_size) expect_equal_bits(exact, fast);
+    // Six steps of sums of at most ten gradients; a step forgotten would show in the first digits.
+    for (std::size_t i = 0; i < exact.losses.size(); ++i)
+      EXPECT_NEAR(fast.losses[i], exact.losses[i], 1e-5 * exact.losses[i]) << i;
+    for (std::size_t i = 0; i < exact.norms.size(); ++i)
+      EXPECT_NEAR(fast.norms[i], exact.norms[i], 1e-3 * exact.norms[i]) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Zero, FastReductionAtStage, testing::Values(0, 1, 2, 3));
 
 const at::Tensor& tensor(const Outcome& outcome, const std::string& name) {
   for (const StateTensor& tensor : outcome.state) {

@@ -51,6 +51,12 @@ TEST(AccumulationPlan, EveryRunOfEveryTreeYieldsItsMaximalSubtrees) {
   }
 }
 
+TEST(AccumulationPlan, APlainPlanAddsAllInOneSlot) {
+  const AccumulationPlan plan = make_plain_plan({2, 6});
+  EXPECT_EQ(plan.slots, 1);
+  EXPECT_EQ(run_plan(plan), std::vector<std::string>{"(((2+3)+4)+5)"});
+}
+
 TEST(AccumulationPlan, DirectRightLeavesSaveASlot) {
   EXPECT_EQ(make_accumulation_plan(8, {0, 8}, false).slots, 4);
   EXPECT_EQ(make_accumulation_plan(8, {0, 8}, true).slots, 3);

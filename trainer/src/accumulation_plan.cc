@@ -57,4 +57,11 @@ AccumulationPlan make_accumulation_plan(int logical_ranks, LogicalRange run, boo
   return plan;
 }
 
+AccumulationPlan make_plain_plan(LogicalRange run) {
+  AccumulationPlan plan{{}, 1, 1};
+  for (int logical_rank = run.begin; logical_rank < run.end; ++logical_rank)
+    plan.leaves.push_back({logical_rank, 0, logical_rank > run.begin, {}});
+  return plan;
+}
+
 }  // namespace muster::internal

@@ -37,6 +37,9 @@ struct AccumulationPlan {
 /// made by one addition an element, that is with one micro-step.
 AccumulationPlan make_accumulation_plan(int logical_ranks, LogicalRange run, bool direct);
 
+/// One slot for all leaves, without regard to the tree.
+AccumulationPlan make_plain_plan(LogicalRange run);
+
 }  // namespace muster::internal
 
 #endif  // MUSTER_TRAINER_SRC_ACCUMULATION_PLAN_H_

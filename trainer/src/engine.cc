@@ -75,9 +75,9 @@ class Engine::Impl {
         optimizer_(options_.optimizer,
                    internal::make_rule_parameters(options_, trainable_, layout_), shard_),
         parameters_(make_store()),
-        gradients_(
-            trainable_, layout_, shard_, communicator,
-            {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps}),
+        gradients_(trainable_, layout_, shard_, communicator,
+                   {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
+                    options_.reduction}),
         sinks_(tensors_of(trainable_), gradients_),
         norm_(layout_, shard_),
         totals_(options_.logical_ranks, run_, 2) {

@@ -15,16 +15,18 @@ namespace {
 
 /// With one micro-step a leaf is made by one addition an element, so a right leaf may add straight
 /// into its sibling.
-bool adds_directly(const GradientSetup& setup) { return setup.accumulation_steps == 1; }
+AccumulationPlan make_plan(const GradientSetup& setup, const LogicalRange& run) {
+  if (setup.reduction == Reduction::kFast) return make_plain_plan(run);
+  return make_accumulation_plan(setup.logical_ranks, run,
+                                /*direct=*/setup.accumulation_steps == 1);
+}
 
 /// Slots must agree over ranks, since symmetric memory is allocated in step: the most that any rank
 /// needs.
 int most_slots(const GradientSetup& setup, int world_size) {
   int most = 0;
   for (const LogicalRange& run : assign_logical_ranks(setup.logical_ranks, world_size)) {
-    const AccumulationPlan plan =
-        make_accumulation_plan(setup.logical_ranks, run, adds_directly(setup));
-    most = std::max(most, plan.slots);
+    most = std::max(most, make_plan(setup, run).slots);
   }
   return most;
 }
@@ -51,7 +53,8 @@ GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
       shard_(shard),
       communicator_(communicator),
       tree_(setup.logical_ranks),
-      plan_(make_accumulation_plan(setup.logical_ranks, setup.run, adds_directly(setup))),
+      reduction_(setup.reduction),
+      plan_(make_plan(setup, setup.run)),
       order_(layout.buckets.size()),
       touched_(parameters.size()),
       outstanding_(layout.buckets.size()),
@@ -174,11 +177,16 @@ void GradientBuffers::issue_settled() {
 Work GradientBuffers::issue(std::size_t bucket) {
   std::vector<at::Tensor> partials;
   for (int i = 0; i < plan_.partials; ++i) partials.push_back(bucket_in(i, bucket));
-  if (shard_.parts == 1) return communicator_.canonical_all_reduce(std::move(partials), tree_);
+  const bool fast = reduction_ == Reduction::kFast;
+  if (shard_.parts == 1) {
+    return fast ? communicator_.all_reduce(partials.front())
+                : communicator_.canonical_all_reduce(std::move(partials), tree_);
+  }
   const Piece& piece = shard_.pieces[bucket];
   const at::Tensor output = ring_ ? pieces_.narrow(0, piece.offset, piece.flat.numel())
                                   : slots_.front().narrow(0, piece.flat.begin, piece.flat.numel());
-  return communicator_.canonical_reduce_scatter(output, std::move(partials), tree_);
+  return fast ? communicator_.reduce_scatter(output, partials.front())
+              : communicator_.canonical_reduce_scatter(output, std::move(partials), tree_);
 }
 
 float* GradientBuffers::reduced(std::size_t bucket) {

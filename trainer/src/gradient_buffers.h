@@ -17,6 +17,7 @@
 #include "module_tensors.h"
 #include "muster/collectives/communicator.h"
 #include "muster/collectives/work.h"
+#include "muster/trainer/engine_options.h"
 
 namespace muster::internal {
 
@@ -26,6 +27,7 @@ struct GradientSetup {
   int logical_ranks = 1;
   LogicalRange run;  ///< This rank's logical ranks.
   std::int64_t accumulation_steps = 1;
+  Reduction reduction = Reduction::kExact;
 };
 
 /// Elements that GradientBuffers holds on a rank of that shard between two steps.
@@ -75,6 +77,7 @@ class GradientBuffers : public GradientReceiver {
   const ShardLayout& shard_;
   Communicator& communicator_;
   ReductionTree tree_;
+  Reduction reduction_;
   AccumulationPlan plan_;
   std::vector<std::size_t> order_;
   std::vector<at::Tensor> slots_;  // [slot] flat; none where buckets come from the ring

@@ -46,7 +46,7 @@ MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, i
   const FlatLayout layout = internal::make_layout(tensors.trainable, options, world_size);
   const ShardLayout shard = internal::make_shard(layout, options, /*rank=*/0, world_size);
   const internal::GradientSetup setup{
-      options.zero_stage, options.logical_ranks, {}, options.accumulation_steps};
+      options.zero_stage, options.logical_ranks, {}, options.accumulation_steps, options.reduction};
   MemoryUse use;
   use.parameters = (options.zero_stage == 3 ? shard.numel : layout.numel) * kFloatBytes +
                    bytes_of_fixed(tensors);

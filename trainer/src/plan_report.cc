@@ -107,9 +107,9 @@ PlanRequest PlanRequest::from_json(const std::string& text) {
   return request;
 }
 
-MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model) {
-  const std::unique_ptr<DataLoader> loader = make_loader(trainer, {0, 1});
-  const MicroBatch micro = loader->next();
+Batch first_micro_batch(Trainer& trainer) { return make_loader(trainer, {0, 1})->next().batch; }
+
+MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model, const Batch& batch) {
   MeasuredMemory measured;
   for (const NamedTensor& parameter : collect_tensors(model).trainable) {
     measured.parameters += parameter.tensor.numel();
@@ -121,7 +121,7 @@ MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model) {
   const AllocationMeter meter;
   const Loss loss = call_user_code("compute_loss()", [&] {
     const Autocast autocast(trainer.options.engine_options().precision);
-    return trainer.compute_loss(micro.batch);
+    return trainer.compute_loss(batch);
   });
   measured.kept_activations = meter.live_bytes();
   call_user_code("backward", [&] { loss.mean.backward(); });
@@ -138,7 +138,7 @@ int machines_needed(std::int64_t bytes_a_rank, int world_size, std::int64_t memo
 std::string plan_report(Trainer& trainer, const std::string& program, const PlanRequest& request) {
   const std::vector<int> sizes = world_sizes(trainer, request);
   const std::shared_ptr<torch::nn::Module> model = build_model(trainer);
-  const MeasuredMemory measured = measure_memory(trainer, *model);
+  const MeasuredMemory measured = measure_memory(trainer, *model, first_micro_batch(trainer));
   EngineOptions options = engine_options_of(trainer);
   std::string text = heading(trainer, program, measured, request.memory_bytes);
   for (const int size : sizes) {

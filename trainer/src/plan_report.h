@@ -27,8 +27,11 @@ struct MeasuredMemory {
   std::int64_t process = 0;           ///< Bytes of the process without any of these.
 };
 
-/// Runs one micro-batch of the trainer's `model`, without an update.
-MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model);
+/// Of logical rank 0.
+Batch first_micro_batch(Trainer& trainer);
+
+/// Runs the trainer's `model` on one micro-batch, without an update.
+MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model, const Batch& batch);
 
 /// How many machines with `memory_bytes` for the job a world needs; 0: no rank fits on one.
 int machines_needed(std::int64_t bytes_a_rank, int world_size, std::int64_t memory_bytes);

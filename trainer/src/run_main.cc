@@ -139,6 +139,8 @@ int train(const RankEnv& env, Trainer& trainer, const OptionSet& options, Contro
 
 /// For `muster plan`: says what training would need instead of training.
 int plan(Trainer& trainer, const std::string& name, const std::string& request) {
+  if (trainer.options.micro_batch == 0)
+    throw ConfigError("muster plan: expected a number for --micro-batch, found auto; give one");
   prepare_numerics(static_cast<int>(trainer.options.threads));
   std::printf("%s", plan_report(trainer, name, PlanRequest::from_json(request)).c_str());
   return static_cast<int>(ExitCode::kSuccess);

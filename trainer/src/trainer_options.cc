@@ -16,8 +16,11 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("logical-ranks", &logical_ranks,
           "Ranks the computation is defined over; world sizes 1 to this give the same bits");
   set.add("accumulation-steps", &accumulation_steps, "Micro-batches a logical rank sums in a step");
-  set.add("micro-batch", &micro_batch,
-          "Samples in a micro-batch; global batch = logical ranks x accumulation steps x this");
+  set.add_number_or("micro-batch", &micro_batch, "auto",
+                    "Samples in a micro-batch; global batch = logical ranks x accumulation steps x "
+                    "this. auto: the largest that --memory-gib has room for");
+  set.add("global-batch", &global_batch, "Samples of a step; needed for --micro-batch auto");
+  set.add("memory-gib", &memory_gib, "What a rank may use; for --micro-batch auto");
   set.add("epochs", &epochs, "Passes over the training data");
   set.add("steps", &steps, "Updates to make; 0: as many as --epochs has");
   set.add("tokens", &tokens,
@@ -58,6 +61,9 @@ void TrainerOptions::bind(OptionSet& set) {
       "pattern that matches counts");
   set.add_choice("precision", &precision, {"fp32", "bf16-mixed", "fp16-mixed"},
                  "What the model computes in; parameters and sums of gradients stay float32");
+  set.add_choice("reduction", &reduction, {"exact", "fast"},
+                 "Order in which gradients are summed: exact gives the same bits at every world "
+                 "size, fast takes the transport's own order");
   set.add("loss-scale", &loss_scale, "fp16-mixed: factor on the loss to begin with");
   set.add("loss-scale-interval", &loss_scale_interval,
           "fp16-mixed: steps without an overflow after which the factor is doubled");
@@ -117,6 +123,7 @@ void TrainerOptions::bind(OptionSet& set) {
 namespace {
 
 constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
+                                                                 "memory-gib",
                                                                  "steps",
                                                                  "tokens",
                                                                  "minutes",
@@ -170,7 +177,19 @@ std::vector<std::string> TrainerOptions::validate() const {
   };
   require(logical_ranks >= 1 && logical_ranks <= 65536, "--logical-ranks", "1 to 65536",
           logical_ranks);
-  require(micro_batch >= 1, "--micro-batch", "1 or more", micro_batch);
+  require(micro_batch >= 0, "--micro-batch", "1 or more, or auto", micro_batch);
+  require(memory_gib >= 0 && memory_gib < 1e9, "--memory-gib", "0 to 1000000000", memory_gib);
+  if (micro_batch == 0) {
+    require(global_batch >= 1 && global_batch % std::max<std::int64_t>(1, logical_ranks) == 0,
+            "--micro-batch auto", "a --global-batch that is a multiple of --logical-ranks",
+            global_batch);
+    require(memory_gib > 0, "--micro-batch auto", "a --memory-gib above 0", memory_gib);
+    require(accumulation_steps == 1, "--micro-batch auto",
+            "no --accumulation-steps, which follow from it", accumulation_steps);
+  } else if (global_batch != 0) {
+    require(global_batch == logical_ranks * accumulation_steps * micro_batch, "--global-batch",
+            "logical ranks x accumulation steps x micro-batch", global_batch);
+  }
   require(epochs >= 0, "--epochs", "0 or more", epochs);
   require(steps >= 0, "--steps", "0 or more", steps);
   require(threads >= 1 && threads <= 4096, "--threads", "1 to 4096", threads);
@@ -255,6 +274,7 @@ EngineOptions TrainerOptions::engine_options() const {
   engine.precision = precision == "bf16-mixed"   ? Precision::kBFloat16Mixed
                      : precision == "fp16-mixed" ? Precision::kFloat16Mixed
                                                  : Precision::kFloat32;
+  engine.reduction = reduction == "fast" ? Reduction::kFast : Reduction::kExact;
   engine.initial_loss_scale = loss_scale;
   engine.loss_scale_growth_interval = loss_scale_interval;
   engine.clip_norm = clip_norm;

@@ -10,6 +10,7 @@
 
 #include "evaluation.h"
 #include "metric_exchange.h"
+#include "micro_batch_choice.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "muster/base/hash.h"
@@ -318,6 +319,7 @@ void TrainingRun::test() {
 
 RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set,
                         ControlChannel* control) {
+  if (trainer.options.micro_batch == 0) internal::resolve_micro_batch(trainer, world);
   return TrainingRun(trainer, world, option_set, control).run();
 }
 

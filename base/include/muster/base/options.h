@@ -31,6 +31,9 @@ class OptionSet {
   /// A text option that must be one of `choices`.
   void add_choice(const std::string& name, std::string* target, std::vector<std::string> choices,
                   const std::string& help);
+  /// A whole number above 0, or `word`, for which the variable is 0.
+  void add_number_or(const std::string& name, std::int64_t* target, const std::string& word,
+                     const std::string& help);
 
   enum class Outcome { kRun, kHelp };
   /// Sets the variables. kHelp when --help was given: print help() and leave with 0.
@@ -54,6 +57,7 @@ class OptionSet {
     std::string default_text;
     Target target;
     std::vector<std::string> choices;
+    std::string zero_word;  // what 0 is called; empty: it is a number like others
     bool given = false;
   };
   Option* find(const std::string& name);

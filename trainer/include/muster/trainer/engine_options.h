@@ -44,12 +44,22 @@ struct OptimizerOptions {
   std::vector<std::string> validate() const;
 };
 
+/// In which order gradients are summed over the logical ranks.
+enum class Reduction {
+  /// By the tree over the logical ranks: the bits depend on their number alone.
+  kExact,
+  /// A rank adds all of its own in one buffer, and the transport adds the ranks' as it likes best:
+  /// less memory where a rank has several micro-batches, and bits that depend on the world size.
+  kFast,
+};
+
 struct EngineOptions {
   int logical_ranks = 4;
   std::int64_t accumulation_steps = 1;
   std::uint64_t seed = 0;
   OptimizerOptions optimizer;
   Precision precision = Precision::kFloat32;
+  Reduction reduction = Reduction::kExact;
   double initial_loss_scale = 65536;               ///< Of kFloat16Mixed.
   std::int64_t loss_scale_growth_interval = 2000;  ///< Good steps before the scale is doubled.
   double clip_norm = 0.0;   ///< Largest global gradient norm; 0 turns clipping off.

@@ -102,8 +102,9 @@ class Trainer {
 /// Why a run ended.
 enum class RunOutcome { kFinished, kInterrupted, kPreempted };
 
-/// Collective. Trains to the end, or until it is told to stop; restores from the newest checkpoint
-/// first. `control` may be null. `option_set` is what `trainer`'s options were parsed by.
+/// Collective. Chooses a micro-batch where none is given, trains to the end, or until it is told to
+/// stop; restores from the newest checkpoint first. `control` may be null. `option_set` is what
+/// `trainer`'s options were parsed by.
 RunOutcome run_training(Trainer& trainer, World& world, const OptionSet& option_set,
                         ControlChannel* control);
 

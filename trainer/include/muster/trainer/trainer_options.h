@@ -20,7 +20,9 @@ struct TrainerOptions {
   // The job.
   std::int64_t logical_ranks = 4;       ///< (job)
   std::int64_t accumulation_steps = 1;  ///< (job)
-  std::int64_t micro_batch = 32;        ///< (job) samples
+  std::int64_t micro_batch = 32;  ///< (job) samples; 0: chosen at the start, from the next two
+  std::int64_t global_batch = 0;  ///< (job) 0: the product of the three above.
+  double memory_gib = 0;          ///< That a rank may use; to choose a micro_batch.
   std::int64_t epochs = 1;
   std::int64_t steps = 0;    ///< 0: from `epochs`.
   std::int64_t tokens = 0;   ///< Of all losses' weights; 0: no limit.
@@ -47,6 +49,7 @@ struct TrainerOptions {
   double dampening = 0.0;                             ///< (job)
   bool nesterov = false;                              ///< (job)
   std::string precision = "fp32";                     ///< (job) fp32 | bf16-mixed | fp16-mixed
+  std::string reduction = "exact";                    ///< (job) exact | fast
   double loss_scale = 65536;                          ///< (job) To begin with; fp16-mixed.
   std::int64_t loss_scale_interval = 2000;            ///< (job) fp16-mixed.
   std::string parameter_groups;  ///< (job) as parse_parameter_groups() reads it
