@@ -9,10 +9,10 @@
 
 #include "flat_layout.h"
 #include "muster/base/check.h"
-#include "muster/base/dtype.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
+#include "tensor_dtype.h"
 #include "text_exchange.h"
 
 namespace muster::internal {
@@ -21,35 +21,6 @@ namespace {
 using checkpoint::Checkpoint;
 using checkpoint::SourceRange;
 using checkpoint::TensorRange;
-
-DType to_dtype(const std::string& name, at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return DType::kFloat32;
-    case at::kDouble:
-      return DType::kFloat64;
-    case at::kHalf:
-      return DType::kFloat16;
-    case at::kBFloat16:
-      return DType::kBFloat16;
-    case at::kChar:
-      return DType::kInt8;
-    case at::kShort:
-      return DType::kInt16;
-    case at::kInt:
-      return DType::kInt32;
-    case at::kLong:
-      return DType::kInt64;
-    case at::kByte:
-      return DType::kUInt8;
-    case at::kBool:
-      return DType::kBool;
-    default:
-      break;
-  }
-  throw ConfigError("tensor '" + name + "': expected a dtype that checkpoints can hold, found " +
-                    std::string(c10::toString(type)) + "; register it as another dtype");
-}
 
 /// The part [begin, end) of what this rank holds of a state tensor, and its memory.
 SourceRange range_of(const StateTensor& tensor, FlatRange part) {
