@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Examples, Bits,
 // Autocast's copies of parameters, which two runs of a block make twice, show nowhere.
 TEST(Precision, AutocastHasTheSameBitsEverywhereWithAndWithoutActivationCheckpointing) {
   constexpr int kFewSteps = 10;
-  for (const char* precision : {"bf16-mixed", "fp16-mixed"}) {
+  for (const char* precision : {"bf16-mixed", "fp16-mixed", "bf16"}) {
     SCOPED_TRACE(precision);
     std::vector<std::string> options = char_gpt_options(kFewSteps);
     options.insert(options.end(), {"--precision", precision});
@@ -97,6 +97,23 @@ TEST(Precision, AutocastHasTheSameBitsEverywhereWithAndWithoutActivationCheckpoi
       EXPECT_EQ(job.metrics(), alone.metrics());
     }
   }
+}
+
+// The checkpoint holds the float32 masters.
+TEST(Precision, BFloat16ParametersGoOnWithTheSameBitsAfterAKill) {
+  std::vector<std::string> options = char_gpt_options(20);
+  options.insert(options.end(), {"--precision", "bf16", "--ema", "0.9"});
+  Job calm("char_gpt", options);
+  ASSERT_EQ(calm.run(1, {}, at_stage(0)).exit_code, 0);
+  Job job("char_gpt", options);
+  auto program = job.start(3, {"--max-restarts", "0"}, at_stage(3));
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 7; }, std::chrono::seconds(60)));
+  kill(job.rank_pid(1), SIGKILL);
+  EXPECT_EQ(program->wait().exit_code, 75);
+  const ProgramResult last = job.run(2, {}, at_stage(2));
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+  EXPECT_EQ(job.metrics(), calm.metrics());
 }
 
 // What a rule keeps of whole parameters, the average of weights and the groups' settings.

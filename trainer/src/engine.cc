@@ -16,6 +16,7 @@
 #include "gathered_parameters.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
+#include "master_weights.h"
 #include "module_buffers.h"
 #include "module_tensors.h"
 #include "muster/base/check.h"
@@ -47,6 +48,16 @@ std::vector<MicroStep> plan_micro_steps(LogicalRange run, std::int64_t accumulat
   return steps;
 }
 
+/// What is not trained is lowered at once, since it has no masters.
+internal::ModuleTensors collect(torch::nn::Module& module, Precision precision) {
+  internal::ModuleTensors tensors = internal::collect_tensors(module);
+  if (precision == Precision::kBFloat16) {
+    internal::make_bfloat16(tensors.frozen);
+    internal::make_bfloat16(tensors.buffers);
+  }
+  return tensors;
+}
+
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named) tensors.push_back(tensor);
@@ -74,6 +85,7 @@ class Engine::Impl {
                                     communicator.world_size())),
         optimizer_(options_.optimizer,
                    internal::make_rule_parameters(options_, trainable_, layout_), shard_),
+        masters_(make_masters()),
         parameters_(make_store()),
         gradients_(trainable_, layout_, shard_, communicator,
                    {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
@@ -174,9 +186,9 @@ class Engine::Impl {
       state.push_back({name, tensor.sizes().vec(), 0, tensor.detach().view(-1), true});
     };
     for (std::size_t i = 0; i < trainable_.size(); ++i) {
-      const auto [begin, flat] = parameters_->held(i);
+      const auto [begin, flat] = masters_ ? masters_->held(i) : parameters_->held(i);
       state.push_back({"model." + trainable_[i].name, trainable_[i].tensor.sizes().vec(), begin,
-                       flat, parameters_->replicated()});
+                       flat, masters_ ? shard_.parts == 1 : parameters_->replicated()});
     }
     for (const auto& [name, tensor] : frozen_) add_whole("model." + name, tensor);
     for (const auto& [name, tensor] : buffers_.named()) add_whole("model." + name, tensor);
@@ -197,6 +209,9 @@ class Engine::Impl {
 
   void state_changed() {
     parameters_->begin_update();
+    for (const std::size_t b : gradients_.order()) {
+      if (masters_) publish(b);
+    }
     parameters_->finish_update();
   }
 
@@ -223,8 +238,8 @@ class Engine::Impl {
     if (updates() == 0) return;
     parameters_->begin_update();
     for (const std::size_t b : gradients_.order()) {
-      average_->swap(b, parameters_->piece(b));
-      parameters_->publish(b);
+      average_->swap(b, weights(b));
+      publish(b);
     }
     parameters_->finish_update();
   }
@@ -263,6 +278,30 @@ class Engine::Impl {
   template <typename Store>
   std::unique_ptr<internal::ParameterStore> make_store_of() {
     return std::make_unique<Store>(trainable_, layout_, shard_, communicator_);
+  }
+
+  std::optional<internal::MasterWeights> make_masters() {
+    if (options_.precision != Precision::kBFloat16) return std::nullopt;
+    if (options_.zero_stage == 3 && communicator_.ranks_sharing_memory().size() <
+                                        static_cast<std::size_t>(communicator_.world_size())) {
+      throw ConfigError(
+          "precision bf16: expected a ZeRO stage below 3, or ranks that all share memory, found "
+          "stage 3 between nodes; use stage 2, or bf16-mixed");
+    }
+    internal::MasterWeights masters(trainable_, layout_, shard_, communicator_);
+    internal::make_bfloat16(trainable_);
+    return masters;
+  }
+
+  /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32.
+  float* weights(std::size_t bucket) {
+    return masters_ ? masters_->piece(bucket) : parameters_->piece(bucket);
+  }
+
+  /// Collective. The weights have been updated.
+  void publish(std::size_t bucket) {
+    if (masters_) masters_->round(bucket, parameters_->piece_of_whole(bucket));
+    parameters_->publish(bucket);
   }
 
   /// Skipped steps made none.
@@ -379,14 +418,14 @@ class Engine::Impl {
   }
 
   internal::PieceMemory memory(std::size_t bucket) {
-    return {parameters_->piece(bucket), gradients_.reduced(bucket)};
+    return {weights(bucket), gradients_.reduced(bucket)};
   }
 
   void update_bucket(std::size_t bucket, const internal::UpdateNumbers& numbers) {
     const internal::PieceMemory piece = memory(bucket);
     optimizer_.update(bucket, piece, numbers);
     if (average_) average_->add(bucket, piece.parameters, numbers.step);
-    parameters_->publish(bucket);
+    publish(bucket);
   }
 
   Communicator& communicator_;
@@ -401,6 +440,7 @@ class Engine::Impl {
   internal::FlatLayout layout_;
   internal::ShardLayout shard_;
   internal::FlatOptimizer optimizer_;
+  std::optional<internal::MasterWeights> masters_;
   std::optional<internal::WeightAverage> average_;
   std::unique_ptr<internal::ParameterStore> parameters_;
   internal::GradientBuffers gradients_;
@@ -421,7 +461,7 @@ class Engine::Impl {
 };
 
 Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options)
-    : impl_(std::make_unique<Impl>(internal::collect_tensors(module), communicator,
+    : impl_(std::make_unique<Impl>(collect(module, options.precision), communicator,
                                    std::move(options))) {}
 
 Engine::~Engine() = default;

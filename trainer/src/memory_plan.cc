@@ -17,13 +17,15 @@ using internal::ShardLayout;
 
 constexpr std::int64_t kFloatBytes = 4;
 
-std::int64_t bytes_of_fixed(const ModuleTensors& tensors) {
+std::int64_t bytes_of_fixed(const ModuleTensors& tensors, Precision precision) {
+  const auto bytes_of = [&](const at::Tensor& tensor) {
+    const bool lowered = precision == Precision::kBFloat16 && tensor.is_floating_point();
+    return tensor.numel() * (lowered ? 2 : static_cast<std::int64_t>(tensor.element_size()));
+  };
   std::int64_t bytes = 0;
-  for (const NamedTensor& frozen : tensors.frozen)
-    bytes += static_cast<std::int64_t>(frozen.tensor.nbytes());
+  for (const NamedTensor& frozen : tensors.frozen) bytes += bytes_of(frozen.tensor);
   // A step begins from a copy, and logical rank 0's result is another.
-  for (const auto& [name, buffer] : tensors.buffers)
-    bytes += 3 * static_cast<std::int64_t>(buffer.nbytes());
+  for (const auto& [name, buffer] : tensors.buffers) bytes += 3 * bytes_of(buffer);
   return bytes;
 }
 
@@ -33,7 +35,8 @@ std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& 
       options.optimizer, internal::make_rule_parameters(options, tensors.trainable, layout));
   const auto copies =
       static_cast<std::int64_t>(rule->flat_state().size()) + (options.ema_decay > 0 ? 1 : 0);
-  std::int64_t bytes = copies * shard.numel * kFloatBytes;
+  const std::int64_t masters = options.precision == Precision::kBFloat16 ? 1 : 0;
+  std::int64_t bytes = (copies + masters) * shard.numel * kFloatBytes;
   for (const internal::WholeState& state : rule->whole_state())
     bytes += static_cast<std::int64_t>(state.tensor.nbytes());
   return bytes;
@@ -48,8 +51,9 @@ MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, i
   const internal::GradientSetup setup{
       options.zero_stage, options.logical_ranks, {}, options.accumulation_steps, options.reduction};
   MemoryUse use;
-  use.parameters = (options.zero_stage == 3 ? shard.numel : layout.numel) * kFloatBytes +
-                   bytes_of_fixed(tensors);
+  const std::int64_t element_bytes = options.precision == Precision::kBFloat16 ? 2 : kFloatBytes;
+  use.parameters = (options.zero_stage == 3 ? shard.numel : layout.numel) * element_bytes +
+                   bytes_of_fixed(tensors, options.precision);
   use.gradients = internal::held_gradient_numel(layout, shard, setup, world_size) * kFloatBytes;
   use.optimizer = optimizer_bytes(tensors, options, layout, shard);
   return use;

@@ -1,6 +1,7 @@
 // Walking a module.
 #include "module_tensors.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/nn/module.h>
 
 #include <unordered_set>
@@ -36,6 +37,24 @@ ModuleTensors collect_tensors(torch::nn::Module& module) {
     result.buffers.emplace_back(item.key(), item.value());
   }
   return result;
+}
+
+namespace {
+
+void make_bfloat16(at::Tensor& tensor) {
+  if (!tensor.is_floating_point()) return;
+  const at::NoGradGuard no_grad;
+  tensor.set_data(tensor.detach().to(at::kBFloat16));
+}
+
+}  // namespace
+
+void make_bfloat16(std::vector<NamedTensor>& tensors) {
+  for (NamedTensor& named : tensors) make_bfloat16(named.tensor);
+}
+
+void make_bfloat16(std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  for (auto& [name, tensor] : tensors) make_bfloat16(tensor);
 }
 
 std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainable) {

@@ -29,6 +29,10 @@ struct ModuleTensors {
 
 ModuleTensors collect_tensors(torch::nn::Module& module);
 
+/// Those of floating point become bfloat16, in place: each tensor object stays.
+void make_bfloat16(std::vector<NamedTensor>& tensors);
+void make_bfloat16(std::vector<std::pair<std::string, at::Tensor>>& tensors);
+
 /// Throws ConfigError for any that is not dense float32 on the CPU, naming it, or when there is
 /// none. Returns the sizes.
 std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainable);

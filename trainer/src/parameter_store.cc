@@ -36,6 +36,11 @@ float* ParameterStore::piece(std::size_t bucket) {
   return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
 }
 
+at::Tensor ParameterStore::piece_of_whole(std::size_t bucket) const {
+  const FlatRange own = shard_.pieces[bucket].flat;
+  return values_.narrow(0, own.begin, own.numel());
+}
+
 at::Tensor ParameterStore::values_of(std::size_t parameter) const {
   const FlatRange range = layout_.parameters[parameter];
   return values_.narrow(0, range.begin, range.numel());
@@ -44,8 +49,9 @@ at::Tensor ParameterStore::values_of(std::size_t parameter) const {
 ReplicatedParameters::ReplicatedParameters(const std::vector<NamedTensor>& parameters,
                                            const FlatLayout& layout, const ShardLayout& shard,
                                            Communicator& communicator)
-    : ParameterStore(layout, shard, communicator,
-                     communicator.allocate_symmetric(layout.numel, at::kFloat)) {
+    : ParameterStore(
+          layout, shard, communicator,
+          communicator.allocate_symmetric(layout.numel, parameters.front().tensor.scalar_type())) {
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     at::Tensor parameter = parameters[i].tensor;
@@ -74,8 +80,9 @@ HeldRange ReplicatedParameters::held(std::size_t parameter) { return {0, values_
 SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
                                    const FlatLayout& layout, const ShardLayout& shard,
                                    Communicator& communicator)
-    : ParameterStore(layout, shard, communicator,
-                     communicator.allocate_shared(layout.numel, at::kFloat)) {
+    : ParameterStore(
+          layout, shard, communicator,
+          communicator.allocate_shared(layout.numel, parameters.front().tensor.scalar_type())) {
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     at::Tensor parameter = parameters[i].tensor;

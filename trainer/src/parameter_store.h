@@ -38,6 +38,8 @@ class ParameterStore {
   virtual void begin_update() = 0;
   /// This rank's piece of a bucket.
   virtual float* piece(std::size_t bucket);
+  /// The same where every rank maps all of a bucket, of whatever dtype the parameters have.
+  at::Tensor piece_of_whole(std::size_t bucket) const;
   /// Collective. The piece has been updated.
   virtual void publish(std::size_t bucket) = 0;
   /// Collective. From here on every rank reads what all have published.
@@ -64,7 +66,9 @@ class ParameterStore {
   const FlatLayout& layout_;
   const ShardLayout& shard_;
   Communicator& communicator_;
-  at::Tensor values_;  // float32; padding is zero. [layout.numel], or [shard.numel] where gathered
+  // [layout.numel], or [shard.numel] where gathered; padding is zero. float32, but where parameters
+  // are rounded copies.
+  at::Tensor values_;
 };
 
 /// ZeRO stages 0 to 2: every rank has all parameters.

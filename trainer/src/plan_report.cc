@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "allocation_meter.h"
 #include "module_tensors.h"
@@ -43,6 +45,29 @@ std::int64_t bytes_of(torch::nn::Module& model) {
     bytes += static_cast<std::int64_t>(tensor.nbytes());
   return bytes;
 }
+
+/// A model's tensors in bfloat16, as an Engine would have them, for as long as this lives.
+class Lowered {
+ public:
+  explicit Lowered(torch::nn::Module& model) {
+    for (const at::Tensor& tensor : model.parameters()) lower(tensor);
+    for (const at::Tensor& tensor : model.buffers()) lower(tensor);
+  }
+  ~Lowered() {
+    for (auto& [tensor, original] : originals_) tensor.set_data(original);
+  }
+  Lowered(const Lowered&) = delete;
+  Lowered& operator=(const Lowered&) = delete;
+
+ private:
+  void lower(at::Tensor tensor) {
+    if (!tensor.is_floating_point() || tensor.scalar_type() == at::kBFloat16) return;
+    originals_.emplace_back(tensor, tensor.detach());
+    tensor.set_data(tensor.detach().to(at::kBFloat16));
+  }
+
+  std::vector<std::pair<at::Tensor, at::Tensor>> originals_;
+};
 
 std::vector<int> world_sizes(const Trainer& trainer, const PlanRequest& request) {
   const auto most = static_cast<int>(trainer.options.logical_ranks);
@@ -111,6 +136,7 @@ Batch first_micro_batch(Trainer& trainer) { return make_loader(trainer, {0, 1})-
 
 MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model, const Batch& batch) {
   MeasuredMemory measured;
+  const Precision precision = trainer.options.engine_options().precision;
   for (const NamedTensor& parameter : collect_tensors(model).trainable) {
     measured.parameters += parameter.tensor.numel();
     // There before, so that they are not taken for activations.
@@ -118,9 +144,11 @@ MeasuredMemory measure_memory(Trainer& trainer, torch::nn::Module& model, const 
   }
   measured.process =
       std::max<std::int64_t>(0, anonymous_bytes() - bytes_of(model) - 4 * measured.parameters);
+  std::optional<Lowered> lowered;
+  if (precision == Precision::kBFloat16) lowered.emplace(model);
   const AllocationMeter meter;
   const Loss loss = call_user_code("compute_loss()", [&] {
-    const Autocast autocast(trainer.options.engine_options().precision);
+    const Autocast autocast(precision);
     return trainer.compute_loss(batch);
   });
   measured.kept_activations = meter.live_bytes();

@@ -15,7 +15,7 @@ Autocast::Autocast(Precision precision) : active_(precision != Precision::kFloat
   at::autocast::increment_nesting();
   at::autocast::set_autocast_enabled(at::kCPU, true);
   at::autocast::set_autocast_dtype(
-      at::kCPU, precision == Precision::kBFloat16Mixed ? at::kBFloat16 : at::kHalf);
+      at::kCPU, precision == Precision::kFloat16Mixed ? at::kHalf : at::kBFloat16);
 }
 
 // The copies of parameters that autocast keeps end with the outermost scope: the next step changes

@@ -59,8 +59,9 @@ void TrainerOptions::bind(OptionSet& set) {
       "parameter-groups", &parameter_groups,
       "Settings by name: \"emb.*:learning-rate-factor=0.1,weight-decay=0; *.bias:...\"; the first "
       "pattern that matches counts");
-  set.add_choice("precision", &precision, {"fp32", "bf16-mixed", "fp16-mixed"},
-                 "What the model computes in; parameters and sums of gradients stay float32");
+  set.add_choice("precision", &precision, {"fp32", "bf16-mixed", "fp16-mixed", "bf16"},
+                 "What the model computes in, while parameters stay float32; bf16: they are "
+                 "rounded copies of float32 masters. Sums of gradients are always float32");
   set.add_choice("reduction", &reduction, {"exact", "fast"},
                  "Order in which gradients are summed: exact gives the same bits at every world "
                  "size, fast takes the transport's own order");
@@ -255,6 +256,13 @@ OptimizerKind kind_of(const std::string& optimizer) {
                     optimizer + "'; choose one of them");
 }
 
+/// One of the choices of --precision.
+Precision precision_of(const std::string& precision) {
+  if (precision == "bf16-mixed") return Precision::kBFloat16Mixed;
+  if (precision == "fp16-mixed") return Precision::kFloat16Mixed;
+  return precision == "bf16" ? Precision::kBFloat16 : Precision::kFloat32;
+}
+
 }  // namespace
 
 EngineOptions TrainerOptions::engine_options() const {
@@ -271,9 +279,7 @@ EngineOptions TrainerOptions::engine_options() const {
                       .dampening = dampening,
                       .nesterov = nesterov,
                       .groups = parse_parameter_groups(parameter_groups)};
-  engine.precision = precision == "bf16-mixed"   ? Precision::kBFloat16Mixed
-                     : precision == "fp16-mixed" ? Precision::kFloat16Mixed
-                                                 : Precision::kFloat32;
+  engine.precision = precision_of(precision);
   engine.reduction = reduction == "fast" ? Reduction::kFast : Reduction::kExact;
   engine.initial_loss_scale = loss_scale;
   engine.loss_scale_growth_interval = loss_scale_interval;

@@ -81,7 +81,8 @@ struct StateTensor {
 class Engine {
  public:
   /// Collective. Moves the module's trainable parameters (float32, CPU) into flat storage, in
-  /// place: handles the caller has stay valid. All ranks start from rank 0's values. `module` and
+  /// place: handles the caller has stay valid. With kBFloat16 they, floating-point buffers and
+  /// frozen parameters become bfloat16. All ranks start from rank 0's values. `module` and
   /// `communicator` must outlive the engine. Throws ConfigError for a parameter of another dtype or
   /// device, or options that do not fit the world size.
   Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options);
@@ -109,13 +110,14 @@ class Engine {
   /// finite; the message names the step, and the logical rank or the parameter.
   StepReport finish_step(double learning_rate);
 
-  /// Steps made so far, skipped ones included; restored by resume() after load of the state.
+  /// Steps made so far, skipped ones included; restored by resume().
   std::int64_t step() const;
   const LossScale& loss_scale() const;
   void resume(std::int64_t step, const LossScale& loss_scale);
 
-  /// Everything a checkpoint must hold: parameters, optimizer state, buffers, frozen parameters.
-  /// Writing into the tensors restores them.
+  /// Everything a checkpoint must hold: parameters (with kBFloat16 their masters), optimizer state,
+  /// buffers, frozen parameters. Writing into the tensors, on every rank, and then calling
+  /// state_changed() restores them.
   std::vector<StateTensor> state();
   /// Collective. The same with every tensor whole on every rank; copies where it is sharded.
   std::vector<StateTensor> whole_state();

@@ -19,7 +19,7 @@ namespace muster {
 struct MemoryUse {
   std::int64_t parameters = 0;  ///< Frozen ones and buffers too.
   std::int64_t gradients = 0;
-  std::int64_t optimizer = 0;  ///< With the average of weights.
+  std::int64_t optimizer = 0;  ///< With the average of weights and the masters of kBFloat16.
 
   std::int64_t total() const { return parameters + gradients + optimizer; }
 };

@@ -8,13 +8,19 @@
 
 namespace muster {
 
-/// Parameters, gradients' sums and optimizer state are float32 in all of them.
+/// The optimizer's weights, the sums of gradients and the optimizer's state are float32 in all of
+/// them.
 enum class Precision {
   kFloat32,
   /// Matrix products and convolutions in bfloat16, by LibTorch's autocast.
   kBFloat16Mixed,
   /// The same in float16, with dynamic loss scaling.
   kFloat16Mixed,
+  /// The module's parameters, their gradients and its floating-point buffers are bfloat16: half the
+  /// memory. The optimizer updates float32 masters, sharded as its state is, of which the
+  /// parameters are the rounded copies. Autocast as in kBFloat16Mixed, so that inputs may be
+  /// float32 and losses are.
+  kBFloat16,
 };
 
 /// Autocasts, on this thread, for as long as it lives: to be held around the forward pass, not

@@ -48,15 +48,15 @@ struct TrainerOptions {
   double momentum = 0.9;                              ///< (job)
   double dampening = 0.0;                             ///< (job)
   bool nesterov = false;                              ///< (job)
-  std::string precision = "fp32";                     ///< (job) fp32 | bf16-mixed | fp16-mixed
-  std::string reduction = "exact";                    ///< (job) exact | fast
-  double loss_scale = 65536;                          ///< (job) To begin with; fp16-mixed.
-  std::int64_t loss_scale_interval = 2000;            ///< (job) fp16-mixed.
-  std::string parameter_groups;  ///< (job) as parse_parameter_groups() reads it
-  double clip_norm = 0.0;        ///< (job)
-  double clip_value = 0.0;       ///< (job)
-  double ema = 0.0;              ///< (job)
-  bool ema_warmup = false;       ///< (job)
+  std::string precision = "fp32";           ///< (job) fp32 | bf16-mixed | fp16-mixed | bf16
+  std::string reduction = "exact";          ///< (job) exact | fast
+  double loss_scale = 65536;                ///< (job) To begin with; fp16-mixed.
+  std::int64_t loss_scale_interval = 2000;  ///< (job) fp16-mixed.
+  std::string parameter_groups;             ///< (job) as parse_parameter_groups() reads it
+  double clip_norm = 0.0;                   ///< (job)
+  double clip_value = 0.0;                  ///< (job)
+  double ema = 0.0;                         ///< (job)
+  bool ema_warmup = false;                  ///< (job)
 
   // Checkpoints.
   std::string checkpoint_dir;         ///< Empty: none.

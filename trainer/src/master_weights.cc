@@ -1,0 +1,36 @@
+// Copied once, then rounded after every update.
+#include "master_weights.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+namespace muster::internal {
+
+MasterWeights::MasterWeights(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+                             const ShardLayout& shard, Communicator& communicator)
+    : layout_(layout),
+      shard_(shard),
+      values_(at::zeros({shard.numel}, at::TensorOptions(at::kFloat))) {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor flat = parameters[i].tensor.detach().contiguous().view(-1);
+    communicator.broadcast(flat, 0).wait();
+    const auto [begin, own] = held(i);
+    own.copy_(flat.narrow(0, begin, own.numel()));
+  }
+}
+
+float* MasterWeights::piece(std::size_t bucket) {
+  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
+}
+
+void MasterWeights::round(std::size_t bucket, at::Tensor target) const {
+  const Piece& piece = shard_.pieces[bucket];
+  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()));
+}
+
+HeldRange MasterWeights::held(std::size_t parameter) const {
+  return held_of_shard(layout_, shard_, parameter, values_);
+}
+
+}  // namespace muster::internal
