@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,13 @@ at::Tensor tensor_of(const std::shared_ptr<std::byte>& memory, std::int64_t nume
 
 TransportWindow::TransportWindow(WindowMemory memory, std::int64_t numel, at::ScalarType dtype)
     : memory_(std::move(memory)), own_(tensor_of(memory_.own, numel, dtype)) {}
+
+// What an error left under way may still be written to: its memory stays for ever.
+TransportWindow::~TransportWindow() {
+  for (UnderWay& left : under_way_) {
+    if (!left.read->done()) new (std::nothrow) at::Tensor(std::move(left.to));
+  }
+}
 
 void TransportWindow::check(int from, std::int64_t begin, const at::Tensor& to) const {
   const auto problem = [](const std::string& expected, const std::string& found,
@@ -66,7 +74,9 @@ Work TransportWindow::read(int from, std::int64_t begin, at::Tensor to) {
     }
     return Work(std::make_shared<EndedRead>());
   }
-  return Work(memory_.reader->start(describe_read(to, from), begin * element_bytes));
+  std::erase_if(under_way_, [](const UnderWay& earlier) { return earlier.read->done(); });
+  under_way_.push_back({memory_.reader->start(describe_read(to, from), begin * element_bytes), to});
+  return Work(under_way_.back().read);
 }
 
 }  // namespace muster::internal

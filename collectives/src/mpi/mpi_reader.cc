@@ -13,7 +13,7 @@ namespace muster::internal {
 namespace {
 
 // So that the answer to one rank does not keep others waiting for long.
-constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kMostBytes = std::int64_t{8} << 20;
 // Between two looks for requests. MPI's wait would take a core.
 constexpr auto kNap = std::chrono::microseconds(50);
 constexpr int kRoundsBeforeNap = 50;
