@@ -65,7 +65,7 @@ TEST(RunState, DifferencesNameMissingAndExtraEntries) {
 
 TEST(TrainerOptions, AllProblemsAreToldAtOnce) {
   TrainerOptions options;
-  options.micro_batch = 0;
+  options.micro_batch = -1;
   options.learning_rate = -1;
   options.checkpoint_every = 5;
   options.beta1 = 1.0;
