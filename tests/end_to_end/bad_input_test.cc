@@ -36,8 +36,11 @@ TEST(BadInput, UnknownFlag) {
 }
 
 TEST(BadInput, ValueOfTheWrongKind) {
-  Job job("fashion_mnist", {"--micro-batch", "many"});
-  expect_failure(job, 2, 64, "--micro-batch: expected a whole number, found 'many'");
+  Job steps("fashion_mnist", {"--steps", "many"});
+  expect_failure(steps, 2, 64, "--steps: expected a whole number, found 'many'");
+  Job micro_batch("fashion_mnist", {"--micro-batch", "many"});
+  expect_failure(micro_batch, 2, 64,
+                 "--micro-batch: expected a whole number above 0, or auto, found 'many'");
 }
 
 TEST(BadInput, MissingDataSet) {
