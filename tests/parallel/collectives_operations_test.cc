@@ -126,6 +126,21 @@ TEST(CollectivesOperations, AWindowIsReadWithoutTheOthersHelp) {
   }
 }
 
+TEST(CollectivesOperations, AReadThatOutlivesItsWindowSaysSo) {
+  const int other = (g_communicator->rank() + 1) % g_communicator->world_size();
+  const std::vector<int> mapped = g_communicator->ranks_sharing_memory();
+  std::unique_ptr<Window> window = g_communicator->open_window(100, at::kFloat);
+  Work read = window->read(other, 0, at::empty({100}));
+  Work forgotten = window->read(other, 0, at::empty({100}));
+  g_communicator->barrier().wait();
+  window.reset();
+  if (std::find(mapped.begin(), mapped.end(), other) != mapped.end()) {
+    read.wait();  // a copy, made at once
+  } else {
+    EXPECT_THROW(read.wait(), UserError);
+  }
+}
+
 TEST(CollectivesOperations, AWindowNamesWhatDoesNotFit) {
   EXPECT_THROW(g_communicator->open_window(-1, at::kFloat), ConfigError);
   const std::unique_ptr<Window> window = g_communicator->open_window(10, at::kFloat);

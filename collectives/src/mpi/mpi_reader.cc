@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "mpi/mpi_transfers.h"
+#include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
@@ -20,36 +23,45 @@ constexpr int kRoundsBeforeNap = 50;
 
 }  // namespace
 
-/// One read, in pieces. It outlives the reader at most to be thrown away.
+/// One read, in pieces. Where it outlives the reader it has been closed.
 class MpiReader::Read : public WorkState {
  public:
   Read(MpiReader& reader, const Operation& operation, std::int64_t offset_bytes)
       : reader_(reader),
         operation_(operation),
-        run_(operation_, reader.reads_++, kName, reader.timeout_, reader.never_, reader.waiters_),
-        transfers_(reader.link_, reader.peers_, run_) {
+        run_(operation_, reader.reads_++, kName, reader.timeout_, reader.never_, reader.waiters_) {
+    transfers_.emplace(reader.link_, reader.peers_, run_);
     const std::int64_t bytes = operation.part_bytes();
     for (std::int64_t begin = 0; begin < bytes; begin += kMostBytes) {
       requests_.push_back({offset_bytes + begin, std::min(kMostBytes, bytes - begin)});
     }
-    std::byte* to = operation.output;
-    for (const Request& request : requests_) {
-      transfers_.receive(operation.peer, to, request.bytes, MpiTag::kReadReply);
-      transfers_.send(operation.peer, reinterpret_cast<const std::byte*>(&request), sizeof(Request),
-                      MpiTag::kRead);
-      to += request.bytes;
+    try {
+      ask();
+    } catch (...) {
+      let_go();
+      throw;
     }
   }
 
-  ~Read() override {
-    if (!ended_) reader_.left_.push_back(std::move(requests_));
-  }
+  ~Read() override { let_go(); }
 
   bool done() const override { return ended_; }
 
+  /// The reader ends: what has not been read by now never is.
+  void close() {
+    if (ended_) return;
+    if (!failure_) {
+      failure_ = std::make_exception_ptr(
+          UserError("read from rank " + std::to_string(operation_.peer) +
+                    ": expected its window to be there until it is done, found the window "
+                    "destroyed; wait for reads first"));
+    }
+    let_go();
+  }
+
   void wait() override {
     end_by([this] {
-      transfers_.finish();
+      transfers_->finish();
       return true;
     });
   }
@@ -57,8 +69,8 @@ class MpiReader::Read : public WorkState {
   bool wait_for(std::chrono::milliseconds timeout) override {
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     end_by([&] {
-      while (!transfers_.test_all()) {
-        transfers_.check();
+      while (!transfers_->test_all()) {
+        transfers_->check();
         if (std::chrono::steady_clock::now() > deadline) return false;
         std::this_thread::sleep_for(kNap);
       }
@@ -70,6 +82,16 @@ class MpiReader::Read : public WorkState {
  private:
   static inline const std::string kName = "a window";
 
+  void ask() {
+    std::byte* to = operation_.output;
+    for (const Request& request : requests_) {
+      transfers_->receive(operation_.peer, to, request.bytes, MpiTag::kReadReply);
+      transfers_->send(operation_.peer, reinterpret_cast<const std::byte*>(&request),
+                       sizeof(Request), MpiTag::kRead);
+      to += request.bytes;
+    }
+  }
+
   template <typename Step>
   void end_by(const Step& step) {
     if (failure_) std::rethrow_exception(failure_);
@@ -80,13 +102,21 @@ class MpiReader::Read : public WorkState {
       failure_ = std::current_exception();
       throw;
     }
+    if (ended_) transfers_.reset();
+  }
+
+  /// What is under way is the reader's to end.
+  void let_go() {
+    if (!transfers_) return;
+    reader_.left_.push_back(std::move(requests_));
+    transfers_.reset();
   }
 
   MpiReader& reader_;
   const Operation operation_;
   const OperationRun run_;
   std::vector<Request> requests_;
-  MpiTransfers transfers_;
+  std::optional<MpiTransfers> transfers_;  // as long as the reader is needed, and there
   bool ended_ = false;
   std::exception_ptr failure_;
 };
@@ -101,6 +131,9 @@ MpiReader::MpiReader(MpiLink link, const std::byte* own, std::chrono::millisecon
 }
 
 MpiReader::~MpiReader() {
+  for (const std::weak_ptr<Read>& read : live_) {
+    if (const std::shared_ptr<Read> open = read.lock()) open->close();
+  }
   closing_ = true;
   server_.join();
   std::vector<MPI_Request> left;
@@ -111,7 +144,13 @@ MpiReader::~MpiReader() {
 }
 
 std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t offset_bytes) {
-  return std::make_shared<Read>(*this, read, offset_bytes);
+  std::erase_if(live_, [](const std::weak_ptr<Read>& earlier) {
+    const std::shared_ptr<Read> open = earlier.lock();
+    return open == nullptr || open->done();
+  });
+  auto begun = std::make_shared<Read>(*this, read, offset_bytes);
+  live_.push_back(begun);
+  return begun;
 }
 
 void MpiReader::serve() {

@@ -54,6 +54,7 @@ class MpiReader : public RemoteReader {
   const Interruption never_;
   const std::atomic<int> waiters_{1};
   std::uint64_t reads_ = 0;
+  std::vector<std::weak_ptr<Read>> live_;
   // Of reads that ended early: MPI may still send from them.
   std::list<std::vector<Request>> left_;
   std::vector<Reply> replies_;  // of the serving thread

@@ -14,8 +14,9 @@ namespace muster {
 /// something takes it, when it needs it. Made by Communicator::open_window(), which must outlive
 /// it; lives on its own as the parts that split() makes do.
 ///
-/// The destructor ends this rank's side: reads that others make from then on throw PeerLost. So
-/// ranks destroy it behind a barrier.
+/// The destructor ends this rank's side: reads that others make from then on throw PeerLost, and
+/// waiting for own reads that are still under way throws UserError. So ranks destroy it behind a
+/// barrier.
 class Window {
  public:
   virtual ~Window() = default;
