@@ -4,8 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/zeros.h>
-#include <c10/util/accumulate.h>
 
 #include <cmath>
 #include <optional>
@@ -22,10 +20,12 @@
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "node_parameters.h"
+#include "not_finite_report.h"
 #include "optimizer_kernels.h"
 #include "parameter_store.h"
 #include "rule_parameters.h"
 #include "seeding.h"
+#include "state_list.h"
 #include "tree_vector.h"
 #include "weight_average.h"
 
@@ -79,8 +79,8 @@ class Engine::Impl {
         frozen_(std::move(tensors.frozen)),
         trainable_(std::move(tensors.trainable)),
         buffers_(std::move(tensors.buffers)),
-        gathers_(internal::gathers_parameters(communicator, options_)),
-        layout_(internal::make_layout(trainable_, options_, communicator.world_size(), gathers_)),
+        form_(internal::parameter_form(communicator, options_)),
+        layout_(internal::make_layout(trainable_, options_, communicator.world_size(), form_)),
         shard_(internal::make_shard(layout_, options_, communicator.rank(),
                                     communicator.world_size())),
         optimizer_(options_.optimizer,
@@ -173,7 +173,7 @@ class Engine::Impl {
     report.loss_scale = loss_scale_.scale;
     report.gradient_norm = update(report.weight, learning_rate);
     report.skipped = !std::isfinite(report.gradient_norm);
-    if (report.skipped && !scales_loss()) throw UserError(gradient_not_finite());
+    if (report.skipped && !scales_loss()) throw gradient_not_finite();
     if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
     buffers_.finish_step();
     report.step = ++step_;
@@ -181,30 +181,19 @@ class Engine::Impl {
   }
 
   std::vector<StateTensor> state() {
-    std::vector<StateTensor> state;
-    const auto add_whole = [&](const std::string& name, const at::Tensor& tensor) {
-      state.push_back({name, tensor.sizes().vec(), 0, tensor.detach().view(-1), true});
-    };
+    internal::StateList list(trainable_, layout_, shard_);
     for (std::size_t i = 0; i < trainable_.size(); ++i) {
-      const auto [begin, flat] = masters_ ? masters_->held(i) : parameters_->held(i);
-      state.push_back({"model." + trainable_[i].name, trainable_[i].tensor.sizes().vec(), begin,
-                       flat, masters_ ? shard_.parts == 1 : parameters_->replicated()});
+      list.add_parameter(i, masters_ ? masters_->held(i) : parameters_->held(i),
+                         masters_ ? shard_.parts == 1 : parameters_->replicated());
     }
-    for (const auto& [name, tensor] : frozen_) add_whole("model." + name, tensor);
-    for (const auto& [name, tensor] : buffers_.named()) add_whole("model." + name, tensor);
-    const auto add_shard = [&](const std::string& prefix, const at::Tensor& shard) {
-      for (std::size_t i = 0; i < trainable_.size(); ++i) {
-        const auto [begin, flat] = internal::held_of_shard(layout_, shard_, i, shard);
-        state.push_back({prefix + trainable_[i].name, trainable_[i].tensor.sizes().vec(), begin,
-                         flat, shard_.parts == 1});
-      }
-    };
+    for (const auto& [name, tensor] : frozen_) list.add_whole("model." + name, tensor);
+    for (const auto& [name, tensor] : buffers_.named()) list.add_whole("model." + name, tensor);
     for (const auto& [name, shard] : optimizer_.state())
-      add_shard("optimizer." + name + ".", shard);
+      list.add_shard("optimizer." + name + ".", shard);
     for (const auto& [name, parameter, tensor] : optimizer_.whole_state())
-      add_whole("optimizer." + name + "." + trainable_[parameter].name, tensor);
-    if (average_) add_shard("ema.", average_->values());
-    return state;
+      list.add_whole("optimizer." + name + "." + trainable_[parameter].name, tensor);
+    if (average_) list.add_shard("ema.", average_->values());
+    return std::move(list).tensors();
   }
 
   void state_changed() {
@@ -216,17 +205,7 @@ class Engine::Impl {
   }
 
   std::vector<StateTensor> whole_state() {
-    std::vector<StateTensor> whole = state();
-    for (StateTensor& tensor : whole) {
-      if (tensor.replicated) continue;
-      const std::int64_t numel = c10::multiply_integers(tensor.shape);
-      at::Tensor flat = at::zeros({numel}, tensor.flat.options());
-      flat.narrow(0, tensor.begin, tensor.flat.numel()).copy_(tensor.flat);
-      // Each bit is set on one rank at most.
-      communicator_.all_reduce(flat.view(at::kByte), ReduceOp::kBitOr).wait();
-      tensor = {tensor.name, tensor.shape, 0, flat, true};
-    }
-    return whole;
+    return internal::assemble_whole(state(), communicator_);
   }
 
   void swap_average() {
@@ -262,32 +241,27 @@ class Engine::Impl {
 
  private:
   std::unique_ptr<internal::ParameterStore> make_store() {
-    if (gathers_) {
-      return std::make_unique<internal::GatheredParameters>(
-          trainable_, layout_, shard_, communicator_,
-          static_cast<std::size_t>(options_.prefetch_units));
+    switch (form_) {
+      case internal::ParameterForm::kReplicated:
+        return make_store_of<internal::ReplicatedParameters>();
+      case internal::ParameterForm::kShared:
+        return make_store_of<internal::SharedParameters>();
+      case internal::ParameterForm::kNode:
+        return make_store_of<internal::NodeParameters>();
+      case internal::ParameterForm::kGathered:
+        return make_store_of<internal::GatheredParameters>(
+            static_cast<std::size_t>(options_.prefetch_units));
     }
-    if (options_.zero_stage == 3 && communicator_.ranks_sharing_memory().size() <
-                                        static_cast<std::size_t>(communicator_.world_size())) {
-      return make_store_of<internal::NodeParameters>();
-    }
-    if (options_.zero_stage == 3) return make_store_of<internal::SharedParameters>();
-    return make_store_of<internal::ReplicatedParameters>();
+    throw InternalError("parameters: a form that is none");
   }
 
-  template <typename Store>
-  std::unique_ptr<internal::ParameterStore> make_store_of() {
-    return std::make_unique<Store>(trainable_, layout_, shard_, communicator_);
+  template <typename Store, typename... More>
+  std::unique_ptr<internal::ParameterStore> make_store_of(More... more) {
+    return std::make_unique<Store>(trainable_, layout_, shard_, communicator_, more...);
   }
 
   std::optional<internal::MasterWeights> make_masters() {
     if (options_.precision != Precision::kBFloat16) return std::nullopt;
-    if (options_.zero_stage == 3 && communicator_.ranks_sharing_memory().size() <
-                                        static_cast<std::size_t>(communicator_.world_size())) {
-      throw ConfigError(
-          "precision bf16: expected a ZeRO stage below 3, or ranks that all share memory, found "
-          "stage 3 between nodes; use stage 2, or bf16-mixed");
-    }
     internal::MasterWeights masters(trainable_, layout_, shard_, communicator_);
     internal::make_bfloat16(trainable_);
     return masters;
@@ -295,12 +269,13 @@ class Engine::Impl {
 
   /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32.
   float* weights(std::size_t bucket) {
-    return masters_ ? masters_->piece(bucket) : parameters_->piece(bucket);
+    return masters_ ? masters_->piece(bucket)
+                    : parameters_->piece(bucket).mutable_data_ptr<float>();
   }
 
   /// Collective. The weights have been updated.
   void publish(std::size_t bucket) {
-    if (masters_) masters_->round(bucket, parameters_->piece_of_whole(bucket));
+    if (masters_) masters_->round(bucket, parameters_->piece(bucket));
     parameters_->publish(bucket);
   }
 
@@ -336,35 +311,15 @@ class Engine::Impl {
 
   bool scales_loss() const { return options_.precision == Precision::kFloat16Mixed; }
 
-  /// Collective, on the way to an error: the first logical rank whose loss was not finite.
   LossNotFinite loss_not_finite(double loss) {
-    const std::int64_t first =
-        least_of_all_ranks(not_finite_ ? not_finite_->logical_rank : options_.logical_ranks);
-    return LossNotFinite("step " + std::to_string(step_ + 1) + ": expected a finite loss, found " +
-                             (std::isnan(loss) ? "nan" : std::to_string(loss)) + "; logical rank " +
-                             std::to_string(first) +
-                             " has the first such micro-batch; no update was made",
-                         static_cast<int>(first));
+    const int mine = not_finite_ ? not_finite_->logical_rank : options_.logical_ranks;
+    return internal::loss_not_finite(communicator_, step_ + 1, loss, mine);
   }
 
-  /// Collective, on the way to an error: the first parameter whose gradient was not finite.
-  std::string gradient_not_finite() {
+  UserError gradient_not_finite() {
     const std::size_t mine = internal::first_not_finite(
         layout_, shard_, [this](std::size_t b) { return gradients_.reduced(b); });
-    const auto first =
-        static_cast<std::size_t>(least_of_all_ranks(static_cast<std::int64_t>(mine)));
-    return "step " + std::to_string(step_ + 1) +
-           ": expected a finite gradient, found one whose norm is not" +
-           (first < trainable_.size() ? ", first in parameter '" + trainable_[first].name + "'"
-                                      : "") +
-           "; the loss was finite; lower the learning rate, clip the gradient, or look for a "
-           "division by zero in backward";
-  }
-
-  std::int64_t least_of_all_ranks(std::int64_t mine) {
-    at::Tensor least = at::full({1}, mine, at::kLong);
-    communicator_.all_reduce(least, ReduceOp::kMin).wait();
-    return least.item<std::int64_t>();
+    return internal::gradient_not_finite(communicator_, step_ + 1, trainable_, mine);
   }
 
   /// Returns the norm of the mean gradient, before clipping. Where that is not finite in float16,
@@ -436,7 +391,7 @@ class Engine::Impl {
   std::vector<internal::NamedTensor> frozen_;
   std::vector<internal::NamedTensor> trainable_;
   internal::ModuleBuffers buffers_;
-  const bool gathers_;
+  const internal::ParameterForm form_;
   internal::FlatLayout layout_;
   internal::ShardLayout shard_;
   internal::FlatOptimizer optimizer_;

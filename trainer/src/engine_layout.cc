@@ -8,21 +8,22 @@
 
 namespace muster::internal {
 
+ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options) {
+  if (options.zero_stage < 3) return ParameterForm::kReplicated;
+  const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
+  if (with_memory == communicator.world_size()) return ParameterForm::kShared;
+  return options.replicate_between_nodes ? ParameterForm::kNode : ParameterForm::kGathered;
+}
+
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
-                       int world_size, bool in_units) {
+                       int world_size, ParameterForm form) {
   std::vector<std::string> names(trainable.size());  // without names: one unit
-  if (in_units) {
+  if (form == ParameterForm::kGathered) {
     std::transform(trainable.begin(), trainable.end(), names.begin(),
                    [](const NamedTensor& parameter) { return parameter.name; });
   }
   return make_flat_layout(checked_numels(trainable), plan_units(names), options.bucket_mib << 20,
                           world_size);
-}
-
-bool gathers_parameters(const Communicator& communicator, const EngineOptions& options) {
-  const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
-  return options.zero_stage == 3 && !options.replicate_between_nodes &&
-         with_memory < communicator.world_size();
 }
 
 ShardLayout make_shard(const FlatLayout& layout, const EngineOptions& options, int rank,

@@ -11,13 +11,19 @@
 
 namespace muster::internal {
 
-/// Whether stage 3 gathers parameters while a step runs.
-bool gathers_parameters(const Communicator& communicator, const EngineOptions& options);
+/// How ranks have parameters while passes run.
+enum class ParameterForm {
+  kReplicated,  ///< Stages 0 to 2: all on each rank.
+  kShared,      ///< Stage 3 where all ranks share memory: one copy.
+  kNode,        ///< Stage 3 between nodes, replicated between them: one copy a node.
+  kGathered     ///< Stage 3 between nodes: units, while they are needed.
+};
+ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options);
 
-/// In one unit, or in those of plan_units(). Throws ConfigError for a parameter that cannot be
-/// trained.
+/// In one unit; gathered parameters in those of plan_units(). Throws ConfigError for a parameter
+/// that cannot be trained.
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
-                       int world_size, bool in_units = false);
+                       int world_size, ParameterForm form);
 
 /// The part of `rank`; at stage 0 all.
 ShardLayout make_shard(const FlatLayout& layout, const EngineOptions& options, int rank,

@@ -2,78 +2,39 @@
 #include "gathered_parameters.h"
 
 #include <ATen/ops/from_blob.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <exception>
 #include <numeric>
-#include <system_error>
 #include <utility>
 
 #include "muster/base/error.h"
 
 namespace muster::internal {
 
-class GatheredParameters::AddressSpace {
- public:
-  explicit AddressSpace(std::int64_t numel) : bytes_(bytes_of(std::max<std::int64_t>(1, numel))) {
-    void* const place =
-        mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (place == MAP_FAILED) {
-      throw ConfigError("parameters: expected " + std::to_string(bytes_) +
-                        " bytes of addresses, found none: " + std::strerror(errno) +
-                        "; raise the limit on the process's address space (ulimit -v)");
-    }
-    data_ = static_cast<float*>(place);
-  }
-  ~AddressSpace() { munmap(data_, bytes_); }
-  AddressSpace(const AddressSpace&) = delete;
-  AddressSpace& operator=(const AddressSpace&) = delete;
-
-  float* data() const { return data_; }
-
-  /// Memory from here on; what it holds is for the caller to say.
-  void open(FlatRange range) const {
-    if (mprotect(data_ + range.begin, bytes_of(range.numel()), PROT_READ | PROT_WRITE) == 0) return;
-    throw std::system_error(errno, std::generic_category(), "parameters: memory for a unit");
-  }
-
-  /// What reads it now, past LibTorch's operations, ends by SIGSEGV instead of reading zeros.
-  void close(FlatRange range) const noexcept {
-    madvise(data_ + range.begin, bytes_of(range.numel()), MADV_DONTNEED);
-    mprotect(data_ + range.begin, bytes_of(range.numel()), PROT_NONE);
-  }
-
- private:
-  static std::size_t bytes_of(std::int64_t numel) {
-    return static_cast<std::size_t>(numel) * sizeof(float);
-  }
-
-  std::size_t bytes_;
-  float* data_;
-};
-
 GatheredParameters::GatheredParameters(const std::vector<NamedTensor>& parameters,
                                        const FlatLayout& layout, const ShardLayout& shard,
                                        Communicator& communicator, std::size_t prefetch)
-    : WindowedParameters(layout, shard, communicator),
+    : WindowedParameters(layout, shard, communicator, parameters.front().tensor.scalar_type()),
       parameters_(parameters),
-      space_(std::make_shared<AddressSpace>(layout.numel)),
-      whole_(at::from_blob(space_->data(), {layout.numel}, at::TensorOptions(at::kFloat))),
+      memory_(std::make_shared<UnitMemory>(layout.units, dtype())),
+      whole_(at::from_blob(
+          memory_->data(), {memory_->numel()}, [memory = memory_](void*) {},
+          at::TensorOptions(dtype()))),
       residency_(prefetch),
-      watched_({space_, space_->data()}, layout.numel, *this) {
+      watched_({memory_, memory_->data()}, memory_->numel(), dtype(), *this) {
   check_parameter_access();
   take_values(parameters);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    at::Tensor parameter = parameters[i].tensor;
-    parameter.set_data(watched_.tensor(layout.parameters[i].begin, parameter.sizes()));
+    watched_.take_place_of(
+        parameters[i].tensor,
+        memory_->place_of(layout.unit_of[layout.bucket_of[i]], layout.parameters[i].begin));
   }
   communicator.barrier().wait();
 }
 
 GatheredParameters::~GatheredParameters() {
+  if (unwinding()) return;
   try {
     drop_all();
   } catch (const std::exception&) {
@@ -103,14 +64,9 @@ void GatheredParameters::finish_update() {
 std::vector<std::size_t> GatheredParameters::units_of(const Access& access) const {
   std::vector<std::size_t> units;
   for (const FlatRange& range : access.reads) {
-    // Units tile the space.
-    const auto after = std::upper_bound(
-        layout_.units.begin(), layout_.units.end(), range.begin,
-        [](std::int64_t begin, const Unit& unit) { return begin < unit.range.begin; });
-    for (auto unit = after - 1; unit != layout_.units.end() && unit->range.begin < range.end;
-         ++unit) {
-      const auto index = static_cast<std::size_t>(unit - layout_.units.begin());
-      if (std::find(units.begin(), units.end(), index) == units.end()) units.push_back(index);
+    const std::size_t last = memory_->unit_at(range.end - 1);
+    for (std::size_t unit = memory_->unit_at(range.begin); unit <= last; ++unit) {
+      if (std::find(units.begin(), units.end(), unit) == units.end()) units.push_back(unit);
     }
   }
   return units;
@@ -130,7 +86,8 @@ void GatheredParameters::before(const Access& access) {
 }
 
 void GatheredParameters::refuse_write(const Access& access) const {
-  const std::int64_t begin = access.writes.front().begin;
+  const std::int64_t place = access.writes.front().begin;
+  const std::int64_t begin = memory_->flat_of(memory_->unit_at(place), place);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (begin < layout_.parameters[i].begin || begin >= layout_.parameters[i].end) continue;
     throw UserError(access.operation + ": expected parameter '" + parameters_[i].name +
@@ -149,13 +106,15 @@ void GatheredParameters::change(const ResidencyChange& change) {
 // The own piece comes from the shard, like the others' from theirs.
 void GatheredParameters::fetch(std::size_t unit) {
   const Unit& place = layout_.units[unit];
-  space_->open(place.range);
+  memory_->open(unit);
   std::vector<Work>& reads = reads_[unit];
   const int ranks = communicator_.world_size();
   for (std::size_t b = place.first_bucket; b < place.end_bucket; ++b) {
+    const FlatRange range = layout_.buckets[b].range;
+    const at::Tensor bucket = whole_.narrow(0, memory_->place_of(unit, range.begin), range.numel());
     for (int i = 0; i < ranks; ++i) {
       const int r = (communicator_.rank() + i) % ranks;  // not all the same one at a time
-      reads.push_back(read_piece(r, b, whole_));
+      reads.push_back(read_piece(r, b, bucket));
     }
   }
 }
@@ -169,7 +128,7 @@ void GatheredParameters::wait_for(std::size_t unit) {
 
 void GatheredParameters::drop(std::size_t unit) {
   wait_for(unit);
-  space_->close(layout_.units[unit].range);
+  memory_->close(unit);
 }
 
 void GatheredParameters::drop_all() {

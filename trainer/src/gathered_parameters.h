@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "parameter_access.h"
+#include "unit_memory.h"
 #include "unit_residency.h"
 #include "windowed_parameters.h"
 
@@ -36,9 +37,6 @@ class GatheredParameters : public WindowedParameters, private AccessListener {
   void release_all() override;
 
  private:
-  /// Addresses of the whole flat space; pages come and go.
-  class AddressSpace;
-
   void before(const Access& access) override;
   std::vector<std::size_t> units_of(const Access& access) const;
   [[noreturn]] void refuse_write(const Access& access) const;
@@ -50,7 +48,7 @@ class GatheredParameters : public WindowedParameters, private AccessListener {
   void drop_all();
 
   const std::vector<NamedTensor>& parameters_;
-  std::shared_ptr<AddressSpace> space_;
+  std::shared_ptr<UnitMemory> memory_;
   at::Tensor whole_;  // of it, not watched
   UnitResidency residency_;
   std::map<std::size_t, std::vector<Work>> reads_;  // under way, by unit

@@ -46,7 +46,8 @@ std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& 
 
 MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, int world_size) {
   const ModuleTensors tensors = internal::collect_tensors(module);
-  const FlatLayout layout = internal::make_layout(tensors.trainable, options, world_size);
+  const FlatLayout layout = internal::make_layout(tensors.trainable, options, world_size,
+                                                  internal::ParameterForm::kShared);
   const ShardLayout shard = internal::make_shard(layout, options, /*rank=*/0, world_size);
   const internal::GradientSetup setup{
       options.zero_stage, options.logical_ranks, {}, options.accumulation_steps, options.reduction};

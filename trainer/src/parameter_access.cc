@@ -17,7 +17,8 @@ namespace muster::internal {
 
 /// Lives as long as a tensor of the memory does.
 struct WatchedMemory::Watch {
-  std::shared_ptr<float> memory;
+  std::shared_ptr<void> memory;
+  std::int64_t element_bytes;
   AccessListener* listener;  // null when nobody listens any more
 };
 
@@ -33,17 +34,16 @@ constexpr c10::DispatchKey kKey = c10::DispatchKey::TESTING_ONLY_GenericWrapper;
 void WatchedMemory::end_watch(void* watch) { delete static_cast<std::shared_ptr<Watch>*>(watch); }
 
 /// Null for a tensor that is not watched.
-AccessListener* listener_of(const at::Tensor& tensor) {
+const WatchedMemory::Watch* watch_of(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.key_set().has(kKey) || !tensor.has_storage()) return nullptr;
   const auto* watch =
       tensor.storage().data_ptr().cast_context<std::shared_ptr<WatchedMemory::Watch>>(
           &WatchedMemory::end_watch);
   if (watch == nullptr) return nullptr;
-  if ((*watch)->listener != nullptr) return (*watch)->listener;
+  if ((*watch)->listener != nullptr) return watch->get();
   throw UserError(
       "parameter: expected the Engine that holds it, since its values are sharded over ranks, "
-      "found "
-      "none; keep the engine, or take Engine::whole_state() first");
+      "found none; keep the engine, or take Engine::whole_state() first");
 }
 
 namespace {
@@ -69,18 +69,22 @@ class Accesses {
 
  private:
   void add(const at::Tensor& tensor, bool writes) {
-    AccessListener* const listener = listener_of(tensor);
-    if (listener == nullptr) return;
-    if (listener_ != nullptr && listener != listener_) {
+    const auto* const watch = watch_of(tensor);
+    if (watch == nullptr) return;
+    if (listener_ != nullptr && watch->listener != listener_) {
       throw UserError(operation_.schema().name() +
                       ": expected parameters of one Engine, found those of two");
     }
     if (listener_ == nullptr) access_.operation = operation_.schema().name();
-    listener_ = listener;
-    std::int64_t end = tensor.storage_offset();
-    for (std::int64_t d = 0; d < tensor.dim(); ++d) end += (tensor.size(d) - 1) * tensor.stride(d);
+    listener_ = watch->listener;
     if (tensor.numel() == 0) return;
-    (writes ? access_.writes : access_.reads).push_back({tensor.storage_offset(), end + 1});
+    std::int64_t end = tensor.storage_offset() + 1;
+    for (std::int64_t d = 0; d < tensor.dim(); ++d) end += (tensor.size(d) - 1) * tensor.stride(d);
+    // A view of another dtype has elements of another size.
+    const auto item = static_cast<std::int64_t>(tensor.itemsize());
+    const FlatRange range{tensor.storage_offset() * item / watch->element_bytes,
+                          (end * item - 1) / watch->element_bytes + 1};
+    (writes ? access_.writes : access_.reads).push_back(range);
   }
 
   const c10::OperatorHandle& operation_;
@@ -107,16 +111,17 @@ TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericWrapper, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
 }
 
-WatchedMemory::WatchedMemory(std::shared_ptr<float> memory, std::int64_t numel,
+WatchedMemory::WatchedMemory(std::shared_ptr<void> memory, std::int64_t numel, at::ScalarType dtype,
                              AccessListener& listener)
-    : watch_(std::make_shared<Watch>(Watch{std::move(memory), &listener})) {
-  const auto bytes = static_cast<std::size_t>(numel) * sizeof(float);
+    : watch_(std::make_shared<Watch>(Watch{
+          std::move(memory), static_cast<std::int64_t>(c10::elementSize(dtype)), &listener})) {
+  const auto bytes = static_cast<std::size_t>(numel * watch_->element_bytes);
   c10::DataPtr data(watch_->memory.get(), new std::shared_ptr<Watch>(watch_), &end_watch,
                     c10::kCPU);
   const c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(data));
   auto whole = c10::make_intrusive<c10::TensorImpl>(
       c10::Storage(storage), c10::DispatchKeySet({c10::DispatchKey::CPU, kKey}),
-      c10::scalarTypeToTypeMeta(at::kFloat));
+      c10::scalarTypeToTypeMeta(dtype));
   whole->set_sizes_contiguous({numel});
   whole_ = at::Tensor(std::move(whole));
 }
@@ -130,6 +135,12 @@ at::Tensor WatchedMemory::tensor(std::int64_t begin, at::IntArrayRef sizes) cons
   part->set_storage_offset(begin);
   part->set_sizes_contiguous(sizes);
   return at::Tensor(std::move(part));
+}
+
+void WatchedMemory::take_place_of(at::Tensor parameter, std::int64_t begin) const {
+  // Comparing the two is an operation, too.
+  const c10::impl::ExcludeDispatchKeyGuard unheard(kKey);
+  parameter.set_data(tensor(begin, parameter.sizes()));
 }
 
 namespace {
@@ -146,9 +157,9 @@ void check_parameter_access() {
   const at::AutoGradMode with_gradients(true);
   const std::shared_ptr<float> memory(new float[4]{1, 2, 3, 4}, std::default_delete<float[]>());
   Counter counter;
-  const WatchedMemory watched(memory, 4, counter);
+  const WatchedMemory watched(memory, 4, at::kFloat, counter);
   at::Tensor leaf = at::ones({2, 2});
-  leaf.set_data(watched.tensor(0, {2, 2}));
+  watched.take_place_of(leaf, 0);
   leaf.requires_grad_(true);
   const at::Tensor input = at::ones({1, 2}).requires_grad_(true);
   const at::Tensor output = at::linear(input, leaf).sum();

@@ -14,7 +14,7 @@
 
 namespace muster::internal {
 
-/// What one operation uses of watched memory.
+/// What one operation uses of watched memory, in elements of its dtype.
 struct Access {
   std::string operation;
   std::vector<FlatRange> reads;
@@ -33,20 +33,23 @@ class AccessListener {
 /// carry it.
 class WatchedMemory {
  public:
-  /// Elements of float32 from `memory` on, which is kept as long as a tensor needs it.
-  WatchedMemory(std::shared_ptr<float> memory, std::int64_t numel, AccessListener& listener);
+  /// Elements of `dtype` from `memory` on, which is kept as long as a tensor needs it.
+  WatchedMemory(std::shared_ptr<void> memory, std::int64_t numel, at::ScalarType dtype,
+                AccessListener& listener);
   /// From now on operations on the tensors throw UserError.
   ~WatchedMemory();
   WatchedMemory(const WatchedMemory&) = delete;
   WatchedMemory& operator=(const WatchedMemory&) = delete;
 
-  /// A contiguous tensor of that shape from element `begin` on, for Tensor::set_data().
-  at::Tensor tensor(std::int64_t begin, at::IntArrayRef sizes) const;
+  /// The parameter's data are from now on those from element `begin` on, contiguous, in the shape
+  /// it has. Its listener does not hear of it.
+  void take_place_of(at::Tensor parameter, std::int64_t begin) const;
 
  private:
   struct Watch;
   static void end_watch(void* watch);
-  friend AccessListener* listener_of(const at::Tensor& tensor);
+  at::Tensor tensor(std::int64_t begin, at::IntArrayRef sizes) const;
+  friend const Watch* watch_of(const at::Tensor& tensor);
 
   std::shared_ptr<Watch> watch_;
   at::Tensor whole_;

@@ -32,11 +32,7 @@ ParameterStore::ParameterStore(const FlatLayout& layout, const ShardLayout& shar
                                Communicator& communicator, at::Tensor values)
     : layout_(layout), shard_(shard), communicator_(communicator), values_(std::move(values)) {}
 
-float* ParameterStore::piece(std::size_t bucket) {
-  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].flat.begin;
-}
-
-at::Tensor ParameterStore::piece_of_whole(std::size_t bucket) const {
+at::Tensor ParameterStore::piece(std::size_t bucket) {
   const FlatRange own = shard_.pieces[bucket].flat;
   return values_.narrow(0, own.begin, own.numel());
 }

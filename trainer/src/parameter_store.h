@@ -36,10 +36,8 @@ class ParameterStore {
   virtual void begin_pass() {}
   /// Collective. Until finish_update() nobody reads a parameter.
   virtual void begin_update() = 0;
-  /// This rank's piece of a bucket.
-  virtual float* piece(std::size_t bucket);
-  /// The same where every rank maps all of a bucket, of whatever dtype the parameters have.
-  at::Tensor piece_of_whole(std::size_t bucket) const;
+  /// This rank's piece of a bucket, flat.
+  virtual at::Tensor piece(std::size_t bucket);
   /// Collective. The piece has been updated.
   virtual void publish(std::size_t bucket) = 0;
   /// Collective. From here on every rank reads what all have published.

@@ -9,8 +9,8 @@
 namespace muster::internal {
 
 WindowedParameters::WindowedParameters(const FlatLayout& layout, const ShardLayout& shard,
-                                       Communicator& communicator)
-    : WindowedParameters(communicator.open_window(shard.numel, at::kFloat), layout, shard,
+                                       Communicator& communicator, at::ScalarType dtype)
+    : WindowedParameters(communicator.open_window(shard.numel, dtype), layout, shard,
                          communicator) {}
 
 WindowedParameters::WindowedParameters(std::unique_ptr<Window> window, const FlatLayout& layout,
@@ -25,12 +25,16 @@ WindowedParameters::WindowedParameters(std::unique_ptr<Window> window, const Fla
 
 // Others may still read this rank's shard; after an error they do not get it.
 WindowedParameters::~WindowedParameters() {
-  if (std::uncaught_exceptions() > exceptions_at_start_) return;
+  if (unwinding()) return;
   try {
     communicator_.barrier().wait();
   } catch (const std::exception&) {
     // A rank that is lost has been told of where it was needed.
   }
+}
+
+bool WindowedParameters::unwinding() const {
+  return std::uncaught_exceptions() > exceptions_at_start_;
 }
 
 void WindowedParameters::take_values(const std::vector<NamedTensor>& parameters) {
@@ -43,17 +47,19 @@ void WindowedParameters::take_values(const std::vector<NamedTensor>& parameters)
   }
 }
 
-float* WindowedParameters::piece(std::size_t bucket) {
-  return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
+at::Tensor WindowedParameters::piece(std::size_t bucket) {
+  const Piece& piece = shard_.pieces[bucket];
+  return values_.narrow(0, piece.offset, piece.flat.numel());
 }
 
 HeldRange WindowedParameters::held(std::size_t parameter) {
   return held_of_shard(layout_, shard_, parameter, values_);
 }
 
-Work WindowedParameters::read_piece(int from, std::size_t bucket, const at::Tensor& whole) {
+Work WindowedParameters::read_piece(int from, std::size_t bucket, const at::Tensor& values) {
   const Piece& piece = shards_[static_cast<std::size_t>(from)].pieces[bucket];
-  return window_->read(from, piece.offset, whole.narrow(0, piece.flat.begin, piece.flat.numel()));
+  const std::int64_t begin = piece.flat.begin - layout_.buckets[bucket].range.begin;
+  return window_->read(from, piece.offset, values.narrow(0, begin, piece.flat.numel()));
 }
 
 }  // namespace muster::internal

@@ -15,22 +15,25 @@ namespace muster::internal {
 
 class WindowedParameters : public ParameterStore {
  public:
-  float* piece(std::size_t bucket) override;
+  at::Tensor piece(std::size_t bucket) override;
   void publish(std::size_t) override {}
   HeldRange held(std::size_t parameter) override;
   bool replicated() const override { return false; }
 
  protected:
   /// Collective.
-  WindowedParameters(const FlatLayout& layout, const ShardLayout& shard,
-                     Communicator& communicator);
+  WindowedParameters(const FlatLayout& layout, const ShardLayout& shard, Communicator& communicator,
+                     at::ScalarType dtype);
   /// Collective, but where an exception is on its way.
   ~WindowedParameters() override;
 
+  /// Whether an exception takes this away: then the other ranks may not be heard of any more.
+  bool unwinding() const;
   /// Collective. Rank 0's values go into all shards.
   void take_values(const std::vector<NamedTensor>& parameters);
-  /// Begins to read rank `from`'s piece of a bucket to its place in `whole`, [layout.numel].
-  Work read_piece(int from, std::size_t bucket, const at::Tensor& whole);
+  /// Begins to read rank `from`'s piece of a bucket to its place in `values`, those of the bucket.
+  Work read_piece(int from, std::size_t bucket, const at::Tensor& values);
+  at::ScalarType dtype() const { return values_.scalar_type(); }
 
  private:
   WindowedParameters(std::unique_ptr<Window> window, const FlatLayout& layout,
