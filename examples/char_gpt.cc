@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "gpt.h"
+#include "gpt_text.h"
 #include "muster/base/env.h"
 #include "muster/data_loader/text_corpus.h"
 #include "muster/data_loader/token_windows.h"
@@ -50,10 +50,7 @@ class CharGpt : public muster::Trainer {
   }
 
   muster::Loss compute_loss(const muster::Batch& batch) override {
-    const torch::Tensor logits = model_->forward(batch["input"]);
-    const torch::Tensor target = batch["target"];
-    return {torch::nn::functional::cross_entropy(logits.flatten(0, 1), target.flatten()),
-            static_cast<double>(target.numel())};  // a mean over characters
+    return next_token_loss(model_, batch);
   }
 
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
@@ -63,18 +60,9 @@ class CharGpt : public muster::Trainer {
   }
 
   void on_finished() override {
-    torch::NoGradGuard no_grad;
-    torch::Tensor ids =
-        torch::tensor(corpus_->vocabulary.encode("\nKING"), torch::kLong).unsqueeze(0);
-    for (int i = 0; i < 400; ++i) {
-      const int64_t seen = std::min<int64_t>(ids.size(1), gpt_.context);
-      const torch::Tensor logits =
-          model_->forward(ids.narrow(1, ids.size(1) - seen, seen)).select(1, -1);
-      ids = torch::cat({ids, torch::multinomial(torch::softmax(logits / 0.8, -1), 1)}, 1);
-    }
-    const std::span<const int64_t> tokens(ids.const_data_ptr<int64_t>(),
-                                          static_cast<std::size_t>(ids.numel()));
-    std::printf("%s\n", corpus_->vocabulary.decode(tokens).c_str());
+    const muster::CharVocabulary& vocabulary = corpus_->vocabulary;
+    std::printf("%s\n",
+                vocabulary.decode(write_on(model_, vocabulary.encode("\nKING"), 400)).c_str());
   }
 
  private:

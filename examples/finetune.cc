@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <string>
 
-#include "gpt.h"
 #include "gpt_file.h"
+#include "gpt_text.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/data_loader/text_corpus.h"
@@ -54,10 +54,7 @@ class Finetune : public muster::Trainer {
   }
 
   muster::Loss compute_loss(const muster::Batch& batch) override {
-    const torch::Tensor logits = model_->forward(batch["input"]);
-    const torch::Tensor target = batch["target"];
-    return {torch::nn::functional::cross_entropy(logits.flatten(0, 1), target.flatten()),
-            static_cast<double>(target.numel())};  // a mean over bytes
+    return next_token_loss(model_, batch);
   }
 
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
@@ -69,7 +66,9 @@ class Finetune : public muster::Trainer {
   void on_finished() override {
     if (!options.checkpoint_dir.empty())
       save_gpt(model_, options.run_directory() / "model.safetensors");
-    std::printf("%s\n", continue_text("\nKING", 300).c_str());
+    const std::string begin = "\nKING";
+    const std::vector<int64_t> text = write_on(model_, {begin.begin(), begin.end()}, 300);
+    std::printf("%s\n", std::string(text.begin(), text.end()).c_str());  // a token is a byte
   }
 
  private:
@@ -93,19 +92,6 @@ class Finetune : public muster::Trainer {
   }
 
   int64_t test_begin() const { return bytes_.numel() / 100 * 99; }
-
-  std::string continue_text(std::string text, int length) {
-    const torch::NoGradGuard no_grad;
-    const auto context = static_cast<std::size_t>(model_->positions->weight.size(0));
-    for (int i = 0; i < length; ++i) {
-      const std::size_t begin = text.size() < context ? 0 : text.size() - context;
-      const std::vector<int64_t> ids(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end());
-      const torch::Tensor logits = model_->forward(torch::tensor(ids).unsqueeze(0))[0][-1];
-      text += static_cast<char>(
-          torch::multinomial(torch::softmax(logits / 0.8, -1), 1).item<int64_t>());
-    }
-    return text;
-  }
 
   std::string data_ = (muster::cache_directory() / "datasets" / "shakespeare").string();
   std::string model_file_;
