@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class CheckpointCommandsTest : public ::testing::Test {
+class CheckpointCommandsTest : public MusterCommandTest {
  protected:
   /// A trainer's checkpoint of one weight {first, 2, 3} and its momentum.
   std::filesystem::path write_checkpoint(const std::string& folder, std::int64_t step,
@@ -51,16 +51,6 @@ class CheckpointCommandsTest : public ::testing::Test {
       write_checkpoint(folder, step, 1, scored(accuracy[step - 1], step < 2 ? 1 : 2));
   }
 
-  int run(const std::vector<std::string>& words) {
-    MusterProcess muster(directory_, words);
-    const int code = muster.wait();
-    output_ = muster.output();
-    error_ = muster.error();
-    std::filesystem::remove(directory_.path() / "output");
-    std::filesystem::remove(directory_.path() / "error");
-    return code;
-  }
-
   std::vector<std::string> steps_in(const std::string& folder) {
     return env_->list_directory(directory_.path() / folder);
   }
@@ -69,10 +59,7 @@ class CheckpointCommandsTest : public ::testing::Test {
     std::ofstream(file, std::ios::binary) << content;
   }
 
-  TemporaryDirectory directory_;
   std::unique_ptr<Env> env_ = make_system_env();
-  std::string output_;
-  std::string error_;
 };
 
 TEST_F(CheckpointCommandsTest, InspectShowsATreeWithStatistics) {

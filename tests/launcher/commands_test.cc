@@ -15,7 +15,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class CommandsTest : public ::testing::Test {
+class CommandsTest : public MusterCommandTest {
  protected:
   /// A checkpoint of two float tensors and a count, written by `world_size` ranks that share the
   /// first tensor.
@@ -38,16 +38,6 @@ class CommandsTest : public ::testing::Test {
     return store.commit(step, 0, records, {{"progress", {{"step", step}}}, {"job", {{"seed", 7}}}});
   }
 
-  int run(const std::vector<std::string>& words) {
-    MusterProcess muster(directory_, words);
-    const int code = muster.wait();
-    output_ = muster.output();
-    error_ = muster.error();
-    std::filesystem::remove(directory_.path() / "output");
-    std::filesystem::remove(directory_.path() / "error");
-    return code;
-  }
-
   void damage(const std::filesystem::path& file) {
     std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
     stream.seekg(-1, std::ios::end);
@@ -56,10 +46,7 @@ class CommandsTest : public ::testing::Test {
     stream.put(static_cast<char>(last ^ 1));
   }
 
-  TemporaryDirectory directory_;
   std::unique_ptr<Env> env_ = make_system_env();
-  std::string output_;
-  std::string error_;
 };
 
 TEST_F(CommandsTest, InspectSaysWhatIsThere) {

@@ -13,7 +13,7 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class FlightCommandTest : public ::testing::Test {
+class FlightCommandTest : public MusterCommandTest {
  protected:
   /// Three ranks, of which rank 1 does not come to the second operation. They are this process.
   void record_a_hang() {
@@ -41,24 +41,12 @@ class FlightCommandTest : public ::testing::Test {
     entry.ended();
   }
 
-  int run(const std::vector<std::string>& words) {
-    MusterProcess muster(directory_, words);
-    const int code = muster.wait();
-    output_ = muster.output();
-    error_ = muster.error();
-    std::filesystem::remove(directory_.path() / "output");
-    std::filesystem::remove(directory_.path() / "error");
-    return code;
-  }
   Json json() const { return parse_json(output_, "output"); }
 
   static constexpr FlightCall kSum{"all_reduce", "Float", "sum", 64, 256};
   const FlightEntry::Time long_ago_ = std::chrono::steady_clock::now() - std::chrono::seconds(10);
-  TemporaryDirectory directory_;
   std::vector<std::shared_ptr<FlightRecorder>> recorders_;
   std::vector<FlightLane> lanes_;
-  std::string output_;
-  std::string error_;
 };
 
 TEST_F(FlightCommandTest, NamesTheOperationAndTheRank) {

@@ -95,6 +95,17 @@ int MusterProcess::wait() {
 std::string MusterProcess::output() const { return read_file(output_path_); }
 std::string MusterProcess::error() const { return read_file(error_path_); }
 
+int MusterCommandTest::run(const std::vector<std::string>& words) {
+  MusterProcess muster(directory_, words);
+  const int code = muster.wait();
+  output_ = muster.output();
+  error_ = muster.error();
+  // The next run's go to files of their own.
+  std::filesystem::remove(directory_.path() / "output");
+  std::filesystem::remove(directory_.path() / "error");
+  return code;
+}
+
 std::vector<std::string> MusterRunTest::run_words(const std::vector<std::string>& flags,
                                                   const std::vector<std::string>& words) const {
   std::vector<std::string> all{"run"};

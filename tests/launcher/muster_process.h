@@ -65,6 +65,17 @@ class MusterProcess {
   int exit_code_ = -2;
 };
 
+/// A test of commands that end by themselves.
+class MusterCommandTest : public ::testing::Test {
+ protected:
+  /// Runs `muster WORDS` to its end; the exit code.
+  int run(const std::vector<std::string>& words);
+
+  TemporaryDirectory directory_;
+  std::string output_;  ///< Of the last run.
+  std::string error_;
+};
+
 /// A test with a directory for logs, which sees to it that nothing of a run is left.
 class MusterRunTest : public ::testing::Test {
  protected:
