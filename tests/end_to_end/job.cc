@@ -34,12 +34,23 @@ std::unique_ptr<Program> Job::start(int world_size, std::vector<std::string> lau
       std::string(MUSTER_BIN_DIR) + "/muster", "run", "-n", std::to_string(world_size), "--log-dir",
       (directory() / "logs").string()};
   words.insert(words.end(), launcher_options.begin(), launcher_options.end());
-  words.insert(words.end(), {"--", program_});
+  words.push_back("--");
+  const std::vector<std::string> program = program_words(options);
+  words.insert(words.end(), program.begin(), program.end());
+  fs::remove(directory() / "logs" / "run.json");
+  return std::make_unique<Program>(words, directory(), environment);
+}
+
+std::vector<std::string> Job::program_words(const std::vector<std::string>& options) const {
+  std::vector<std::string> words{program_};
   words.insert(words.end(), options_.begin(), options_.end());
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--checkpoint-dir", checkpoints().string()});
-  fs::remove(directory() / "logs" / "run.json");
-  return std::make_unique<Program>(words, directory(), environment);
+  return words;
+}
+
+std::unique_ptr<Program> Job::start_alone() {
+  return std::make_unique<Program>(program_words(), directory());
 }
 
 ProgramResult Job::run(int world_size, std::vector<std::string> launcher_options,

@@ -29,6 +29,9 @@ class Job {
   ProgramResult run(int world_size, std::vector<std::string> launcher_options = {},
                     std::vector<std::string> options = {}, const Environment& environment = {});
 
+  /// The program by itself, a world of one.
+  std::unique_ptr<Program> start_alone();
+
   const std::filesystem::path& directory() const { return scratch_.path(); }
   std::filesystem::path checkpoints() const { return directory() / "checkpoints"; }
   /// Null while there is none.
@@ -44,6 +47,9 @@ class Job {
   std::string metrics() const;
 
  private:
+  /// The program, its options, `options` and where its checkpoints go.
+  std::vector<std::string> program_words(const std::vector<std::string>& options = {}) const;
+
   ScratchDirectory scratch_;
   std::string program_;
   std::vector<std::string> options_;

@@ -60,6 +60,8 @@ bool Program::running() {
 
 void Program::signal(int number) const { kill(pid_, number); }
 
+std::string Program::error() const { return read_file(directory_ / "stderr"); }
+
 ProgramResult Program::wait(std::chrono::seconds timeout) {
   if (!wait_until([&] { return !running(); }, timeout)) {
     kill(-pid_, SIGKILL);
@@ -71,7 +73,7 @@ ProgramResult Program::wait(std::chrono::seconds timeout) {
   ProgramResult result;
   result.exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
   result.out = read_file(directory_ / "stdout");
-  result.err = read_file(directory_ / "stderr");
+  result.err = error();
   return result;
 }
 

@@ -31,6 +31,7 @@ class Program {
   pid_t pid() const { return pid_; }
   bool running();
   void signal(int number) const;
+  std::string error() const;  ///< All of standard error so far.
   /// Kills the program and fails the test when `timeout` passes.
   ProgramResult wait(std::chrono::seconds timeout = std::chrono::seconds(120));
 

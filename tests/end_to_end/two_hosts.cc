@@ -33,7 +33,9 @@ bool has_program(const std::string& name) {
   const bool good = unshare(CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWNS) == 0 &&
                     sethostname(name, std::strlen(name)) == 0 &&
                     mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                    mount(hosts_file.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) == 0;
+                    mount(hosts_file.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) == 0 &&
+                    // What ranks that are killed leave there goes with the host.
+                    mount("tmpfs", "/dev/shm", "tmpfs", 0, nullptr) == 0;
   const char word = good ? 1 : 0;
   if (write(ready, &word, 1) != 1 || !good) _exit(1);
   for (;;) pause();
@@ -110,10 +112,9 @@ std::vector<std::string> TwoHosts::on(int host, const std::vector<std::string>& 
 
 std::map<std::string, std::string> TwoHosts::environment() const {
   const std::string agent = (scratch_.path() / "agent").string();
-  return {{"PRTE_MCA_plm_ssh_agent", agent},
-          {"OMPI_MCA_plm_rsh_agent", agent},
-          {"PRTE_MCA_prte_if_include", kNetwork},
-          {"OMPI_MCA_oob_tcp_if_include", kNetwork},
+  return {{"TMPDIR", scratch_.path().string()},  // of Open MPI's daemons: the same
+          {"PRTE_MCA_plm_ssh_agent", agent},        {"OMPI_MCA_plm_rsh_agent", agent},
+          {"PRTE_MCA_prte_if_include", kNetwork},   {"OMPI_MCA_oob_tcp_if_include", kNetwork},
           {"OMPI_MCA_btl_tcp_if_include", kNetwork}};
 }
 
