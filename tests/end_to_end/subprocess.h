@@ -33,7 +33,7 @@ class Program {
   void signal(int number) const;
   std::string error() const;  ///< All of standard error so far.
   /// Kills the program and fails the test when `timeout` passes.
-  ProgramResult wait(std::chrono::seconds timeout = std::chrono::seconds(120));
+  ProgramResult wait(std::chrono::seconds timeout = std::chrono::seconds(300));
 
  private:
   std::filesystem::path directory_;

@@ -53,8 +53,7 @@ class StartedMpi : public MpiRuntime {
     if (level < MPI_THREAD_SERIALIZED) {
       throw ConfigError(
           "MPI: expected an MPI that several threads may call in turn (MPI_THREAD_SERIALIZED), "
-          "found "
-          "level " +
+          "found level " +
           std::to_string(level) + "; call MPI_Init_thread with that level, or let muster do it");
     }
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
