@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "muster/base/error.h"
+#include "muster/base/hash.h"
 #include "muster/collectives/world.h"
 
 namespace muster {
@@ -160,7 +161,7 @@ std::vector<Case> cases(int world_size) {
       {kMostLogicalRanks, 1, OptimizerKind::kLamb, 0.0, 0.0, 0.5, {}, Precision::kFloat16Mixed}};
 }
 
-// The references are made first, in a world of its own, by every rank for itself.
+// The references are made first, in a world of its own, by rank 0.
 std::vector<Outcome> references(int world_size) {
   World alone = World::create(RankEnv{}, WorldOptions{});
   std::vector<Outcome> outcomes;
@@ -170,8 +171,32 @@ std::vector<Outcome> references(int world_size) {
   return outcomes;
 }
 
-Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
-std::vector<Outcome>* g_references = nullptr;
+Communicator* g_communicator = nullptr;        // gtest hands nothing to a test
+std::vector<Outcome>* g_references = nullptr;  // empty but on rank 0
+
+std::string hash_of(const Outcome& outcome) {
+  Hash128 hash;
+  hash.update(outcome.losses.data(), outcome.losses.size() * sizeof(double));
+  for (const double norm : outcome.norms) {
+    if (std::isfinite(norm)) hash.update(&norm, sizeof(norm));
+  }
+  hash.update(&outcome.skipped, sizeof(outcome.skipped));
+  for (const StateTensor& tensor : outcome.state) {
+    hash.update(tensor.name);
+    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
+  }
+  return hash.hex();
+}
+
+/// Rank 0 compares with its reference, the others with rank 0.
+void expect_reference(std::size_t index, const Outcome& found) {
+  const std::string own = hash_of(found);
+  at::Tensor letters = torch::zeros({static_cast<std::int64_t>(own.size())}, torch::kByte);
+  std::memcpy(letters.mutable_data_ptr(), own.data(), own.size());
+  g_communicator->broadcast(letters, 0).wait();
+  EXPECT_EQ(std::memcmp(letters.const_data_ptr(), own.data(), own.size()), 0) << "not as on rank 0";
+  if (g_communicator->rank() == 0) expect_equal_bits((*g_references)[index], found);
+}
 
 class EngineAtStage : public testing::TestWithParam<int> {};
 
@@ -179,7 +204,7 @@ TEST_P(EngineAtStage, GivesTheBitsOfOneRankAlone) {
   const std::vector<Case> all = cases(g_communicator->world_size());
   for (std::size_t i = 0; i < all.size(); ++i) {
     SCOPED_TRACE(i);
-    expect_equal_bits((*g_references)[i], train(*g_communicator, all[i], GetParam(), 1));
+    expect_reference(i, train(*g_communicator, all[i], GetParam(), 1));
   }
 }
 
@@ -250,6 +275,7 @@ TEST(Engine, WhatItDoesNotHaveIsNamed) {
 }
 
 TEST(Engine, TheModelDidLearnSomething) {
+  if (g_communicator->rank() != 0) return;
   const Outcome& outcome = g_references->front();
   EXPECT_GT(outcome.losses.front(), outcome.losses.back());
   for (const double norm : outcome.norms) EXPECT_GT(norm, 0.05);  // so that clipping acts
@@ -405,11 +431,13 @@ int main(int argc, char** argv) {
   torch::set_num_threads(1);
   const muster::RankEnv env = muster::RankEnv::from_environment();
   if (env.world_size > muster::kMostLogicalRanks) return 64;
-  std::vector<muster::Outcome> references = muster::references(env.world_size);
+  // The others wait in World::create().
+  std::vector<muster::Outcome> references;
+  if (env.rank == 0) references = muster::references(env.world_size);
   const char* transport = std::getenv("MUSTER_TEST_TRANSPORT");
   muster::World world =
       muster::World::create(env, {.transport = transport == nullptr ? "auto" : transport,
-                                  .timeout = std::chrono::seconds(30)});
+                                  .timeout = std::chrono::seconds(150)});
   muster::g_communicator = &world.communicator();
   muster::g_references = &references;
   return RUN_ALL_TESTS();
