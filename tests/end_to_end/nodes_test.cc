@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <regex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "job.h"
@@ -102,14 +103,16 @@ void train_char_gpt(const TwoHosts& hosts, const Job& job, const std::string& ra
 // Parameters come block by block from the ranks that have them, or a node has a copy.
 TEST_F(Nodes, TrainWithShardedParametersToTheStateOfOneNode) {
   constexpr int kSteps = 6;
-  Job launched("char_gpt", char_gpt_options(kSteps));
-  ASSERT_EQ(launched.run(2).exit_code, 0);
   const TwoHosts hosts;
-  for (const std::string& ranks : even_and_uneven()) {
-    for (const char* form : {"", "--replicate-between-nodes"}) {
+  const std::pair<std::string, std::string> runs[] = {{TwoHosts::mpirun_words(2), "fp32"},
+                                                      {TwoHosts::mpirun_words(3, 1), "bf16"}};
+  for (const auto& [ranks, precision] : runs) {
+    Job launched("char_gpt", char_gpt_options(kSteps));
+    ASSERT_EQ(launched.run(2, {}, {"--precision", precision}).exit_code, 0);
+    for (const char* form : {"", " --replicate-between-nodes"}) {
       Job job("char_gpt", {});
-      train_char_gpt(hosts, job, ranks, kSteps, std::string("--zero-stage 3 ") + form);
-      EXPECT_EQ(job.state_hash(), launched.state_hash()) << ranks << form;
+      train_char_gpt(hosts, job, ranks, kSteps, "--zero-stage 3 --precision " + precision + form);
+      EXPECT_EQ(job.state_hash(), launched.state_hash()) << ranks << precision << form;
     }
   }
 }
