@@ -171,19 +171,52 @@ class SystemReadableFile : public ReadableFile {
     char* next = static_cast<char*>(out);
     std::size_t total = 0;
     while (total < bytes) {
-      const ssize_t got = uninterrupted([&] {
-        return pread(file_.fd(), next + total, bytes - total, static_cast<off_t>(offset + total));
-      });
-      if (got < 0) throw FileError("read", file_.path(), errno);
+      const std::size_t got = read_some(offset + total, next + total, bytes - total);
       if (got == 0) break;
-      total += static_cast<std::size_t>(got);
+      total += got;
     }
     return total;
   }
 
- private:
+ protected:
+  /// 0 at the end of the file alone.
+  virtual std::size_t read_some(std::uint64_t offset, char* out, std::size_t bytes) const {
+    const ssize_t got =
+        uninterrupted([&] { return pread(file_.fd(), out, bytes, static_cast<off_t>(offset)); });
+    if (got < 0) throw FileError("read", file_.path(), errno);
+    return static_cast<std::size_t>(got);
+  }
+
   Descriptor file_;
+
+ private:
   std::uint64_t size_bytes_ = 0;
+};
+
+/// A file opened twice: whole blocks come past the page cache, the rest through it.
+class SystemLargeReadableFile : public SystemReadableFile {
+ public:
+  explicit SystemLargeReadableFile(const fs::path& path)
+      : SystemReadableFile(path),
+        direct_(path, uninterrupted(
+                          [&] { return open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC); })) {}
+
+ protected:
+  std::size_t read_some(std::uint64_t offset, char* out, std::size_t bytes) const override {
+    const std::size_t blocks = bytes / kDirectBlockBytes * kDirectBlockBytes;
+    const bool aligned = (reinterpret_cast<std::uintptr_t>(out) | offset) % kDirectBlockBytes == 0;
+    if (direct_.fd() < 0 || !aligned || blocks == 0)
+      return SystemReadableFile::read_some(offset, out, bytes);
+    const ssize_t got =
+        uninterrupted([&] { return pread(direct_.fd(), out, blocks, static_cast<off_t>(offset)); });
+    if (got >= 0) return static_cast<std::size_t>(got);
+    // Larger blocks than ours, or a file system that promised too much.
+    if (errno == EINVAL) return SystemReadableFile::read_some(offset, out, bytes);
+    throw FileError("read", file_.path(), errno);
+  }
+
+ private:
+  Descriptor direct_;
 };
 
 class SystemEnv : public Env {
@@ -199,6 +232,10 @@ class SystemEnv : public Env {
 
   std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
     return std::make_unique<SystemReadableFile>(path);
+  }
+
+  std::unique_ptr<ReadableFile> open_large_file(const fs::path& path) override {
+    return std::make_unique<SystemLargeReadableFile>(path);
   }
 
   void create_directories(const fs::path& path) override {
@@ -254,6 +291,8 @@ class SystemEnv : public Env {
 std::unique_ptr<WritableFile> Env::create_large_file(const fs::path& path, std::uint64_t) {
   return create_file(path);
 }
+
+std::unique_ptr<ReadableFile> Env::open_large_file(const fs::path& path) { return open_file(path); }
 
 std::string Env::read_text(const fs::path& path) {
   constexpr std::uint64_t kMinReadBytes = 4096;

@@ -1,20 +1,16 @@
 // The aligned buffer, and the slices that two threads share.
 #include "block_writer.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <mutex>
 #include <string>
 
 #include "muster/base/check.h"
 #include "muster/base/crc32c.h"
-#include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/shard_record.h"
-#include "two_threads.h"
+#include "shared_tasks.h"
 
 namespace muster::checkpoint::internal {
 namespace {
@@ -58,20 +54,6 @@ void write_slice(const Body& slice, WritableFile& file) {
 
 }  // namespace
 
-AlignedMemory::AlignedMemory(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    throw CheckpointError("memory for a checkpoint: expected " + std::to_string(bytes) +
-                          " bytes, found " + errno_text(errno) +
-                          "; store less on a rank (more ranks, a higher ZeRO stage)");
-  }
-  madvise(memory, bytes, MADV_HUGEPAGE);  // a wish; without it the pages are small
-  data_ = {static_cast<std::byte*>(memory), Free{bytes}};
-}
-
-void AlignedMemory::Free::operator()(std::byte* data) const { munmap(data, bytes); }
-
 BlockWriter::BlockWriter(WritableFile& file) : file_(file), buffer_(kBufferBytes) {}
 
 void BlockWriter::append(const std::byte* data, std::size_t bytes) {
@@ -100,8 +82,8 @@ void BlockWriter::flush() {
 
 void write_bodies(const std::vector<Body>& bodies, WritableFile& file) {
   const std::vector<Body> slices = slices_of(bodies);
-  share_tasks(slices.size(), kSlicesForOneThread,
-              [&](std::size_t i) { write_slice(slices[i], file); });
+  share_tasks(slices.size(), slices.size() <= kSlicesForOneThread ? 1 : 2,
+              [&](std::size_t i, std::size_t) { write_slice(slices[i], file); });
 }
 
 void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file) {

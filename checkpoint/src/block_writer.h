@@ -6,30 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <vector>
 
+#include "aligned_memory.h"
 #include "muster/base/env.h"
 
 namespace muster::checkpoint::internal {
-
-/// Memory at an address for direct I/O.
-class AlignedMemory {
- public:
-  AlignedMemory() = default;
-  explicit AlignedMemory(std::size_t bytes);
-
-  std::byte* data() const { return data_.get(); }
-  std::size_t bytes() const { return bytes_; }
-
- private:
-  struct Free {
-    std::size_t bytes;
-    void operator()(std::byte* data) const;
-  };
-  std::unique_ptr<std::byte, Free> data_{nullptr, Free{0}};
-  std::size_t bytes_ = 0;
-};
 
 /// Appends at a moving place. Small writes are gathered, so that a thousand small tensors are not a
 /// thousand system calls, and so that blocks are whole.

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "checked_reads.h"
 #include "chunks.h"
 #include "file_errors.h"
 #include "manifest_checks.h"
-#include "muster/base/crc32c.h"
 #include "muster/base/error.h"
-#include "two_threads.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -59,121 +58,50 @@ const TensorEntry& entry_for(const Manifest& manifest, const TensorRange& range,
   return entry;
 }
 
-std::uint32_t structure_checksum(const ReadableFile& file, const std::string& place,
-                                 const std::vector<internal::PlacedPiece>& pieces,
-                                 std::int64_t file_bytes) {
-  std::uint32_t checksum = 0;
-  std::vector<std::byte> buffer;
-  const auto add = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t at = begin; at < end; at += kChunkBytes) {
-      const std::int64_t bytes = std::min(kChunkBytes, end - at);
-      buffer.resize(static_cast<std::size_t>(bytes));
-      internal::read_exactly(file, place, at, bytes, buffer.data());
-      checksum = crc32c(buffer.data(), buffer.size(), checksum);
-    }
-  };
-  std::int64_t at = 0;
-  for (const internal::PlacedPiece& placed : pieces) {
-    add(at, placed.piece->offset_bytes);
-    at = placed.piece->offset_bytes + placed.bytes();
-  }
-  add(at, file_bytes);
-  return checksum;
-}
+// From here on a range is read by several threads.
+constexpr std::int64_t kManyBytes = 4 * kChunkBytes;
 
-/// Runs `check` and keeps its CheckpointError as a problem; what decides nothing passes through.
-template <typename Check>
-void collect(std::vector<Problem>* problems, Problem place, Check&& check) {
-  try {
-    check();
-  } catch (const internal::Undecided&) {
-    throw;
-  } catch (const CheckpointError& error) {
-    place.message = error.what();
-    problems->push_back(std::move(place));
+/// Calls `visit(piece, begin_bytes, end_bytes)`, counted from the piece's start, for each piece
+/// that holds a part of `range`, in order.
+template <typename Visit>
+void for_pieces(const TensorEntry& entry, const TensorRange& range, const Visit& visit) {
+  const std::int64_t element_bytes = dtype_bytes(entry.dtype);
+  // The pieces are in order and without gaps: the first wanted one is the first that ends after
+  // `begin`.
+  auto piece = std::upper_bound(entry.pieces.begin(), entry.pieces.end(), range.begin,
+                                [](std::int64_t at, const Piece& p) { return at < p.end; });
+  for (std::int64_t at = range.begin; at < range.end; ++piece) {
+    const std::int64_t stop = std::min(piece->end, range.end);
+    visit(*piece, (at - piece->begin) * element_bytes, (stop - piece->begin) * element_bytes);
+    at = stop;
   }
 }
 
-// What two threads share of a file's bytes at a time, and how many such parts one thread takes as
-// well.
-constexpr std::int64_t kPartBytes = 4 * kChunkBytes;
-constexpr std::size_t kPartsForOneThread = 3;
-
-/// Bytes [begin, end) of a piece.
-struct Part {
-  const internal::PlacedPiece* placed;
-  std::int64_t begin;
-  std::int64_t end;
-};
-
-std::vector<Part> parts_of(const std::vector<internal::PlacedPiece>& pieces) {
-  std::vector<Part> parts;
-  for (const internal::PlacedPiece& placed : pieces) {
-    for (std::int64_t at = 0; at < placed.bytes(); at += kPartBytes) {
-      parts.push_back({&placed, at, std::min(at + kPartBytes, placed.bytes())});
-    }
-  }
-  return parts;
-}
-
-void verify_part(const ReadableFile& file, const fs::path& path, const std::string& file_name,
-                 const Part& part, std::vector<Problem>* problems) {
-  std::vector<std::byte> buffer;
-  const internal::PlacedPiece& placed = *part.placed;
-  const std::string place = place_of(path, *placed.tensor);
-  for (std::int64_t at = part.begin; at < part.end; at += kChunkBytes) {
-    const std::int64_t stop = std::min(at + kChunkBytes, part.end);
-    buffer.resize(static_cast<std::size_t>(stop - at));
-    collect(problems, {file_name, *placed.tensor, placed.piece->offset_bytes + at, ""}, [&] {
-      internal::read_piece(file, place, *placed.piece, placed.bytes(), at, stop, buffer.data());
+std::vector<internal::FileReads> reads_of(const Manifest& manifest, const fs::path& directory,
+                                          std::span<const TargetRange> targets) {
+  std::vector<internal::FileReads> reads;
+  for (const ManifestFile& file : manifest.files) reads.push_back({directory / file.file, &file});
+  for (const TargetRange& target : targets) {
+    const TensorEntry& entry = entry_for(manifest, target.range, directory);
+    const std::string& name = manifest.tensors.find(target.range.name)->first;
+    auto* next = static_cast<std::byte*>(target.data);
+    for_pieces(entry, target.range, [&](const Piece& piece, std::int64_t begin, std::int64_t end) {
+      reads[static_cast<std::size_t>(piece.file)].wanted.push_back(
+          {{&name, &entry, &piece}, begin, end, next});
+      next += end - begin;
     });
   }
-}
-
-void verify_file(const fs::path& path, const ManifestFile& expected,
-                 const std::vector<internal::PlacedPiece>& pieces, Env& env,
-                 std::vector<Problem>* problems) {
-  const auto file =
-      internal::with_read_errors("reading checkpoint file", [&] { return env.open_file(path); });
-  const auto found_bytes = static_cast<std::int64_t>(file->size_bytes());
-  collect(problems, {expected.file, "", std::min(found_bytes, expected.bytes), ""}, [&] {
-    if (found_bytes == expected.bytes) return;
-    throw CheckpointError(path.string() + ": expected " + std::to_string(expected.bytes) +
-                          " bytes, found " + std::to_string(found_bytes));
-  });
-  const std::vector<Part> parts = parts_of(pieces);
-  std::vector<std::vector<Problem>> found(parts.size());
-  internal::share_tasks(parts.size(), kPartsForOneThread, [&](std::size_t i) {
-    verify_part(*file, path, expected.file, parts[i], &found[i]);
-  });
-  for (const std::vector<Problem>& some : found) {
-    problems->insert(problems->end(), some.begin(), some.end());
-  }
-  collect(problems, {expected.file, "", 0, ""}, [&] {
-    const std::string place = path.string() + ": structure (all bytes outside of tensors)";
-    if (structure_checksum(*file, place, pieces, expected.bytes) == expected.structure_crc32c)
-      return;
-    throw CheckpointError(place + ": its crc32c is wrong: the file is damaged");
-  });
-}
-
-/// read_piece(), shared by two threads where it is much. Parts begin where chunks do.
-void read_in_parts(const ReadableFile& file, const std::string& place, const Piece& piece,
-                   std::int64_t piece_bytes, std::int64_t begin_bytes, std::int64_t end_bytes,
-                   std::byte* out) {
-  const std::int64_t first = begin_bytes / kPartBytes;
-  const std::int64_t last = (end_bytes + kPartBytes - 1) / kPartBytes;
-  internal::share_tasks(
-      static_cast<std::size_t>(last - first), kPartsForOneThread, [&](std::size_t i) {
-        const std::int64_t part = (first + static_cast<std::int64_t>(i)) * kPartBytes;
-        const std::int64_t begin = std::max(part, begin_bytes);
-        const std::int64_t end = std::min(part + kPartBytes, end_bytes);
-        internal::read_piece(file, place, piece, piece_bytes, begin, end,
-                             out + (begin - begin_bytes));
-      });
+  return reads;
 }
 
 }  // namespace
+
+std::string summary(const std::vector<Problem>& problems) {
+  if (problems.empty()) return "";
+  const std::string more =
+      problems.size() == 1 ? "" : " (and " + std::to_string(problems.size() - 1) + " more)";
+  return problems.front().message + more;
+}
 
 Checkpoint::Checkpoint(fs::path directory, Manifest manifest, Env& env)
     : directory_(std::move(directory)), manifest_(std::move(manifest)), env_(&env) {}
@@ -186,38 +114,57 @@ Checkpoint Checkpoint::open(const fs::path& directory, Env& env) {
 
 void Checkpoint::read(const TensorRange& range, void* out) const {
   const TensorEntry& entry = entry_for(manifest_, range, directory_);
-  const std::int64_t element_bytes = dtype_bytes(entry.dtype);
+  if (range.bytes() >= kManyBytes) {
+    const TargetRange target{range, out};
+    for (const internal::FileReads& reads : reads_of(manifest_, directory_, {&target, 1})) {
+      if (reads.wanted.empty()) continue;
+      const auto problems = internal::read_checked(reads, internal::AtDamage::kStop, *env_);
+      if (!problems.empty()) throw CheckpointError(problems.front().message);
+    }
+    return;
+  }
   auto* next = static_cast<std::byte*>(out);
-  // The pieces are in order and without gaps: the first wanted one is the first that ends after
-  // `begin`.
-  auto piece = std::upper_bound(entry.pieces.begin(), entry.pieces.end(), range.begin,
-                                [](std::int64_t at, const Piece& p) { return at < p.end; });
-  for (std::int64_t at = range.begin; at < range.end; ++piece) {
-    const std::int64_t stop = std::min(piece->end, range.end);
-    const fs::path path = directory_ / manifest_.files[static_cast<std::size_t>(piece->file)].file;
+  for_pieces(entry, range, [&](const Piece& piece, std::int64_t begin, std::int64_t end) {
+    const fs::path path = directory_ / manifest_.files[static_cast<std::size_t>(piece.file)].file;
     const std::string place = place_of(path, range.name);
     const auto file = internal::with_read_errors(place, [&] { return env_->open_file(path); });
-    const std::int64_t begin_bytes = (at - piece->begin) * element_bytes;
-    const std::int64_t end_bytes = (stop - piece->begin) * element_bytes;
-    read_in_parts(*file, place, *piece, (piece->end - piece->begin) * element_bytes, begin_bytes,
-                  end_bytes, next);
-    next += end_bytes - begin_bytes;
-    at = stop;
+    internal::read_piece(*file, place, piece, (piece.end - piece.begin) * dtype_bytes(entry.dtype),
+                         begin, end, next);
+    next += end - begin;
+  });
+}
+
+std::vector<Problem> Checkpoint::load(std::span<const TargetRange> targets, Reader reader) const {
+  std::vector<internal::FileReads> reads = reads_of(manifest_, directory_, targets);
+  const auto by_file = internal::pieces_by_file(manifest_);
+  for (std::size_t f = 0; f < reads.size(); ++f) {
+    if (static_cast<int>(f) % reader.count == reader.index) reads[f].pieces = &by_file[f];
+    if (reads[f].wanted.empty() && reads[f].pieces == nullptr) continue;
+    auto problems = internal::read_checked(reads[f], internal::AtDamage::kStop, *env_);
+    if (!problems.empty()) return problems;
   }
+  return {};
 }
 
 std::vector<Problem> Checkpoint::verify() const {
   std::vector<Problem> problems;
-  collect(&problems, {kManifestFile, "", 0, ""}, [&] {
+  try {
     const fs::path path = directory_ / kManifestFile;
     Manifest::from_text(read_manifest_text(path, *env_), path.string());
-  });
+  } catch (const internal::Undecided&) {
+    throw;
+  } catch (const CheckpointError& error) {
+    problems.push_back({kManifestFile, "", 0, error.what()});
+  }
   const auto by_file = internal::pieces_by_file(manifest_);
-  for (std::size_t f = 0; f < by_file.size(); ++f) {
-    const ManifestFile& expected = manifest_.files[f];
-    collect(&problems, {expected.file, "", 0, ""}, [&] {
-      verify_file(directory_ / expected.file, expected, by_file[f], *env_, &problems);
-    });
+  std::vector<internal::FileReads> reads = reads_of(manifest_, directory_, {});
+  for (std::size_t f = 0; f < reads.size(); ++f) {
+    reads[f].pieces = &by_file[f];
+    for (const internal::PlacedPiece& placed : by_file[f]) {
+      reads[f].wanted.push_back({placed, 0, placed.bytes()});
+    }
+    const auto found = internal::read_checked(reads[f], internal::AtDamage::kGoOn, *env_);
+    problems.insert(problems.end(), found.begin(), found.end());
   }
   return problems;
 }

@@ -9,6 +9,7 @@
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/restore_search.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -109,55 +110,6 @@ void tidy_up(const fs::path& directory, std::int64_t committed_step, Env& env) {
   } catch (const FileError& error) {
     MUSTER_LOG(WARNING) << "a leftover of an earlier save stays behind: " << error.what();
   }
-}
-
-/// Empty when `path` is a whole checkpoint of this step; else the first thing wrong with it.
-std::string find_damage(const fs::path& path, std::int64_t step, Env& env,
-                        std::optional<Checkpoint>* checkpoint) {
-  try {
-    checkpoint->emplace(Checkpoint::open(path, env));
-  } catch (const internal::Undecided&) {
-    throw;
-  } catch (const CheckpointError& error) {
-    return error.what();
-  }
-  const std::int64_t found_step = (*checkpoint)->manifest().step;
-  if (found_step != step) {
-    return path.string() + ": expected the manifest of step " + std::to_string(step) +
-           ", found that of step " + std::to_string(found_step);
-  }
-  const std::vector<Problem> problems = (*checkpoint)->verify();
-  if (problems.empty()) return "";
-  const std::string more =
-      problems.size() == 1 ? "" : " (and " + std::to_string(problems.size() - 1) + " more)";
-  return problems.front().message + more;
-}
-
-fs::path set_aside(const fs::path& path, Env& env) {
-  fs::path aside = path;
-  aside += ".damaged";
-  for (int n = 2; env.exists(aside); ++n) {
-    aside = path;
-    aside += ".damaged-" + std::to_string(n);
-  }
-  env.rename(path, aside);
-  env.sync_directory(path.parent_path());
-  return aside;
-}
-
-/// Returns whether it could be set aside.
-bool warn_and_set_aside(const fs::path& path, const std::string& damage, Env& env) {
-  bool aside = true;
-  std::string outcome;
-  try {
-    outcome = "set aside as " + set_aside(path, env).filename().string();
-  } catch (const FileError& error) {
-    outcome = std::string("it stays where it is: ") + error.what();
-    aside = false;
-  }
-  MUSTER_LOG(WARNING) << "checkpoint " << path.filename().string() << " is damaged and not used; "
-                      << outcome << ". " << damage;
-  return aside;
 }
 
 bool is_complete(const Info& info, Env& env) {
@@ -265,23 +217,13 @@ std::vector<fs::path> CheckpointStore::remove(const std::vector<std::int64_t>& s
 }
 
 std::optional<Checkpoint> CheckpointStore::newest_valid() const {
-  std::vector<Info> infos = list();
-  return with_file_errors("looking for the newest valid checkpoint", [&] {
-    std::string unanswered;
-    for (auto info = infos.rbegin(); info != infos.rend(); ++info) {
-      std::optional<Checkpoint> checkpoint;
-      const std::string damage = find_damage(info->path, info->step, *env_, &checkpoint);
-      if (damage.empty()) return checkpoint;
-      if (!warn_and_set_aside(info->path, damage, *env_)) unanswered = damage;
-    }
-    if (unanswered.empty()) return std::optional<Checkpoint>();
-    // A disk that neither reads nor renames says nothing about what it holds.
-    throw internal::Undecided(directory_.string() +
-                              ": expected a checkpoint that can be read, found only such as can "
-                              "neither be read nor set aside; nothing is begun anew in their "
-                              "place; check the disk: " +
-                              unanswered);
-  });
+  RestoreSearch search(*this, *env_);
+  while (std::optional<Checkpoint> checkpoint = search.next()) {
+    const std::string damage = summary(checkpoint->verify());
+    if (damage.empty()) return checkpoint;
+    search.reject(damage);
+  }
+  return std::nullopt;
 }
 
 }  // namespace muster::checkpoint

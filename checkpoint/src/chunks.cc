@@ -27,13 +27,17 @@ void read_exactly(const ReadableFile& file, const std::string& place, std::int64
   const auto wanted = static_cast<std::size_t>(bytes);
   const std::size_t found = with_read_errors(
       place, [&] { return file.read_at(static_cast<std::uint64_t>(offset_bytes), out, wanted); });
-  if (found == wanted) return;
-  throw CheckpointError(place + ": expected " + std::to_string(bytes) + " bytes at offset " +
-                        std::to_string(offset_bytes) + ", found " + std::to_string(found) +
-                        ": the file is truncated");
+  require_bytes(place, offset_bytes, bytes, static_cast<std::int64_t>(found));
 }
 
-namespace {
+void require_bytes(const std::string& place, std::int64_t offset_bytes, std::int64_t expected,
+                   std::int64_t found) {
+  if (found >= expected) return;
+  throw CheckpointError(place + ": expected " + std::to_string(expected) + " bytes at offset " +
+                        std::to_string(offset_bytes) + ", found " +
+                        std::to_string(std::max<std::int64_t>(found, 0)) +
+                        ": the file is truncated");
+}
 
 void check_chunk(const std::string& place, std::int64_t offset_bytes, const std::byte* data,
                  std::int64_t bytes, std::uint32_t expected) {
@@ -43,8 +47,6 @@ void check_chunk(const std::string& place, std::int64_t offset_bytes, const std:
                         std::to_string(bytes) + " bytes at offset " + std::to_string(offset_bytes) +
                         ", found " + checksum_text(found) + ": the file is damaged");
 }
-
-}  // namespace
 
 void read_piece(const ReadableFile& file, const std::string& place, const Piece& piece,
                 std::int64_t piece_bytes, std::int64_t begin_bytes, std::int64_t end_bytes,

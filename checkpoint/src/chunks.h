@@ -19,6 +19,15 @@ inline std::int64_t chunk_count(std::int64_t bytes) {
 
 std::vector<std::uint32_t> chunk_checksums(const void* data, std::int64_t bytes);
 
+/// CheckpointError naming `place` (file and tensor) unless as many bytes were found at
+/// `offset_bytes` as were expected.
+void require_bytes(const std::string& place, std::int64_t offset_bytes, std::int64_t expected,
+                   std::int64_t found);
+
+/// CheckpointError naming `place` and the offset unless the data has this checksum.
+void check_chunk(const std::string& place, std::int64_t offset_bytes, const std::byte* data,
+                 std::int64_t bytes, std::uint32_t expected);
+
 /// Reads exactly `bytes`; CheckpointError naming `place` when the file ends before.
 void read_exactly(const ReadableFile& file, const std::string& place, std::int64_t offset_bytes,
                   std::int64_t bytes, std::byte* out);

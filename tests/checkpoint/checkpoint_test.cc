@@ -56,6 +56,71 @@ TEST_F(CheckpointTest, WrittenByAnyWorldReadInAnyParts) {
   }
 }
 
+/// Whether a reader's memory holds its part of the state.
+::testing::AssertionResult holds_part_of(const SampleState& state, const LoadedPart& part) {
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    const TensorRange& range = part.targets[i].range;
+    const std::byte* expected = state[i].data.data() + range.begin * dtype_bytes(range.dtype);
+    if (!std::equal(part.memory[i].begin(), part.memory[i].end(), expected))
+      return ::testing::AssertionFailure() << "other bytes in " << describe(range);
+  }
+  return ::testing::AssertionSuccess();
+}
+
+TEST_F(CheckpointTest, WrittenByAnyWorldLoadedByAnyReaders) {
+  const SampleState state = sample_state(1, true);
+  for (const int writers : {1, 2, 3, 8}) {
+    const Checkpoint checkpoint = saved(state, writers, writers);
+    for (const int readers : {1, 2, 3, 8}) {
+      for (int reader = 0; reader < readers; ++reader) {
+        LoadedPart part(state, {reader, readers}, std::byte{0xa5});
+        ASSERT_EQ(summary(checkpoint.load(part.targets, {reader, readers})), "");
+        ASSERT_TRUE(holds_part_of(state, part))
+            << writers << " writers, reader " << reader << " of " << readers;
+      }
+    }
+  }
+}
+
+TEST_F(CheckpointTest, LoadReadsEveryByteOnce) {
+  const SampleState state = sample_state(1, true);
+  const Checkpoint checkpoint = saved(state, 1, 2);
+  std::int64_t file_bytes = 0;
+  for (const ManifestFile& file : checkpoint.manifest().files) file_bytes += file.bytes;
+  LoadedPart part(state, {}, std::byte{});
+  const std::int64_t before = env_.read_bytes();
+  ASSERT_EQ(summary(checkpoint.load(part.targets, {})), "");
+  // And at most a block more at either end of each tensor in each file, and of what lies between.
+  const auto places = static_cast<std::int64_t>(2 * 2 * (2 * state.size() + 1));
+  EXPECT_LE(env_.read_bytes() - before,
+            file_bytes + places * static_cast<std::int64_t>(kDirectBlockBytes));
+}
+
+TEST_F(CheckpointTest, LoadPastThePageCacheGivesTheSame) {
+  const TemporaryDirectory directory;
+  const auto env = make_system_env();
+  CheckpointStore store(directory.path(), *env);
+  store.prepare();
+  const SampleState state = larger_state(9);
+  const Checkpoint checkpoint = Checkpoint::open(save(store, state, 1), *env);
+  for (const Reader reader : {Reader{0, 1}, Reader{0, 3}, Reader{1, 3}, Reader{2, 3}}) {
+    LoadedPart part(state, reader, std::byte{});
+    ASSERT_EQ(summary(checkpoint.load(part.targets, reader)), "");
+    EXPECT_TRUE(holds_part_of(state, part)) << "reader " << reader.index << " of " << reader.count;
+  }
+  EXPECT_EQ(first_difference(checkpoint, state), "");
+}
+
+TEST_F(CheckpointTest, LoadRefusesATensorOfAnotherShapeBeforeItReads) {
+  const SampleState state = sample_state(1);
+  const Checkpoint checkpoint = saved(state, 1);
+  LoadedPart part(state, {}, std::byte{7});
+  part.targets.back().range.shape.push_back(1);
+  EXPECT_THAT(message_of([&] { checkpoint.load(part.targets, {}); }),
+              AllOf(HasSubstr(state.back().whole.name), HasSubstr("another model")));
+  EXPECT_EQ(part.memory, LoadedPart(state, {}, std::byte{7}).memory);
+}
+
 TEST_F(CheckpointTest, ReadsRandomRangesOfATensorOfSeveralChunks) {
   const SampleState state = sample_state(2, true);
   const SampleTensor& embedding = state.back();

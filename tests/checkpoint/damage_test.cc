@@ -6,6 +6,7 @@
 
 #include "memory_env.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/restore_search.h"
 #include "sample_state.h"
 
 namespace muster::checkpoint {
@@ -45,14 +46,40 @@ class DamageTest : public ::testing::Test {
   /// The damage just done to `file` is found and named, and the checkpoint before is used instead.
   void expect_found(const std::string& file, const std::string& what) {
     ASSERT_THAT(findings(), HasSubstr(file)) << what;
-    const std::optional<Checkpoint> newest = store_.newest_valid();
-    ASSERT_TRUE(newest) << what;
-    ASSERT_EQ(newest->manifest().step, 1) << what;
+    ASSERT_EQ(loaded_step(), 1) << what;
     // Back to where it was, for the next blow.
     auto aside = path_;
     aside += ".damaged";
     ASSERT_TRUE(env_.exists(aside)) << what;
     env_.rename(aside, path_);
+  }
+
+  /// As two ranks restore: a part each, in one pass. What reaches its place is right even where
+  /// the checkpoint is not.
+  std::int64_t loaded_step() {
+    RestoreSearch search(store_, env_);
+    while (const auto checkpoint = search.next()) {
+      std::string damage;
+      for (int reader = 0; reader < 2; ++reader) {
+        LoadedPart part(state_, {reader, 2}, std::byte{0xa5});
+        damage += summary(checkpoint->load(part.targets, {reader, 2}));
+        expect_right_or_untouched(part);
+      }
+      if (damage.empty()) return checkpoint->manifest().step;
+      search.reject(damage);
+    }
+    return 0;
+  }
+
+  void expect_right_or_untouched(const LoadedPart& part) {
+    for (std::size_t i = 0; i < state_.size(); ++i) {
+      const TensorRange& range = part.targets[i].range;
+      const std::byte* expected = state_[i].data.data() + range.begin * dtype_bytes(range.dtype);
+      for (const std::byte byte : part.memory[i]) {
+        ASSERT_TRUE(byte == *expected || byte == std::byte{0xa5}) << describe(range);
+        ++expected;
+      }
+    }
   }
 
   MemoryEnv env_;
@@ -188,6 +215,27 @@ TEST_F(DamageTest, ReadingATruncatedFileSaysSo) {
   env_.content(path_ / "rank-00001-of-00002.h5").resize(5000);
   EXPECT_THAT(message_of([&] { first_difference(checkpoint, state_); }),
               ::testing::AllOf(HasSubstr("rank-00001-of-00002.h5"), HasSubstr("truncated")));
+}
+
+TEST_F(DamageTest, AnUnreadableFileIsNamedByLoad) {
+  const Checkpoint checkpoint = Checkpoint::open(path_, env_);
+  LoadedPart part(state_, {}, std::byte{});
+  env_.fail_at(0, Failure::kDeath, EIO);
+  EXPECT_THAT(summary(checkpoint.load(part.targets, {})), HasSubstr("rank-00000-of-00002.h5"));
+  // What says nothing about the data is no damage.
+  env_.fail_at(0, Failure::kDeath, EMFILE);
+  EXPECT_THAT(message_of([&] { checkpoint.load(part.targets, {}); }), HasSubstr("ulimit"));
+}
+
+TEST_F(DamageTest, EachUnreadableReadIsNamedByVerify) {
+  const Checkpoint checkpoint = Checkpoint::open(path_, env_);
+  env_.fail_at(1000, Failure::kOnce, EIO);
+  ASSERT_THAT(checkpoint.verify(), IsEmpty());
+  const std::int64_t calls = env_.calls();
+  for (std::int64_t call = 0; call < calls; ++call) {
+    env_.fail_at(call, Failure::kDeath, EIO);
+    EXPECT_THAT(checkpoint.verify(), Not(IsEmpty())) << "from call " << call;
+  }
 }
 
 TEST_F(DamageTest, AManifestDamagedAfterOpeningIsFoundByVerify) {

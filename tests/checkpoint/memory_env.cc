@@ -58,6 +58,7 @@ class MemoryReadableFile : public ReadableFile {
     if (offset >= content.size()) return 0;
     const std::size_t count = std::min<std::size_t>(bytes, content.size() - offset);
     content.copy(static_cast<char*>(out), count, offset);
+    env_.count_read(count);
     return count;
   }
 

@@ -3,6 +3,7 @@
 #ifndef MUSTER_TESTS_CHECKPOINT_MEMORY_ENV_H_
 #define MUSTER_TESTS_CHECKPOINT_MEMORY_ENV_H_
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -30,6 +31,9 @@ class MemoryEnv : public Env {
   void stop_failing();
   /// Calls since fail_at().
   std::int64_t calls() const { return calls_; }
+  /// By all files so far.
+  std::int64_t read_bytes() const { return read_bytes_; }
+  void count_read(std::size_t bytes) { read_bytes_ += static_cast<std::int64_t>(bytes); }
 
   /// Forgets what was not synced: file contents and names in directories, each by itself.
   void lose_power();
@@ -64,7 +68,8 @@ class MemoryEnv : public Env {
   std::shared_ptr<Node> require_parent(const char* operation, const std::filesystem::path& path);
 
   std::shared_ptr<Node> root_;
-  std::int64_t calls_ = 0;
+  std::atomic<std::int64_t> calls_{0};
+  std::atomic<std::int64_t> read_bytes_{0};
   std::int64_t failing_call_ = std::numeric_limits<std::int64_t>::max();
   Failure failure_ = Failure::kOnce;
   int errno_value_ = 0;

@@ -48,6 +48,12 @@ SampleState sample_state(std::uint64_t seed, bool large) {
   return filled(sample_tensors(large), seed);
 }
 
+SampleState larger_state(std::uint64_t seed) {
+  std::vector<TensorRange> tensors = sample_tensors(true);
+  tensors.push_back(whole_tensor("large", DType::kFloat32, {7, 524'288}));
+  return filled(std::move(tensors), seed);
+}
+
 SampleState tiny_state(std::uint64_t seed) {
   return filled({whole_tensor("weight", DType::kFloat32, {5, 60})}, seed);
 }
@@ -94,6 +100,16 @@ std::string first_difference(const Checkpoint& checkpoint, const SampleState& st
     if (read != tensor.data) return tensor.whole.name;
   }
   return "";
+}
+
+LoadedPart::LoadedPart(const SampleState& state, Reader reader, std::byte fill) {
+  for (const SampleTensor& tensor : state) {
+    TensorRange part = tensor.whole;
+    part.begin = tensor.whole.numel() * reader.index / reader.count;
+    part.end = tensor.whole.numel() * (reader.index + 1) / reader.count;
+    memory.emplace_back(static_cast<std::size_t>(part.bytes()), fill);
+    targets.push_back({part, memory.back().data()});
+  }
 }
 
 std::string message_of(const std::function<void()>& action) {

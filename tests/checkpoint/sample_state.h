@@ -26,6 +26,9 @@ using SampleState = std::vector<SampleTensor>;
 /// more.
 SampleState sample_state(std::uint64_t seed, bool large = false);
 
+/// 14 MiB more: enough to be read by several threads.
+SampleState larger_state(std::uint64_t seed);
+
 /// One tensor, for tests that save hundreds of times.
 SampleState tiny_state(std::uint64_t seed);
 
@@ -43,6 +46,14 @@ std::filesystem::path save(const CheckpointStore& store, const SampleState& stat
 
 /// Empty when every tensor of `state` reads back bit for bit; else the first that does not.
 std::string first_difference(const Checkpoint& checkpoint, const SampleState& state);
+
+/// Memory for a part of each tensor of `state`, every byte `fill` until something is loaded.
+struct LoadedPart {
+  LoadedPart(const SampleState& state, Reader reader, std::byte fill);
+
+  std::vector<std::vector<std::byte>> memory{};  ///< By tensor, as `targets`.
+  std::vector<TargetRange> targets{};
+};
 
 /// The CheckpointError's message; "no error" when none is thrown.
 std::string message_of(const std::function<void()>& action);

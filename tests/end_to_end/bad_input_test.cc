@@ -83,6 +83,40 @@ TEST(BadInput, TruncatedShardIsNamedAndTheCheckpointBeforeIsUsed) {
   EXPECT_EQ(job.state_hash(), calm.state_hash());
 }
 
+void flip_a_bit(const fs::path& path, std::streamoff at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(at);
+  const char byte = static_cast<char>(file.get() ^ 1);
+  file.seekp(at);
+  file.put(byte);
+}
+
+TEST(BadInput, AFlippedBitThatOneRankReadsMakesAllUseTheCheckpointBefore) {
+  Job calm(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
+  ASSERT_EQ(calm.run(2).exit_code, 0);
+  Job job(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
+  ASSERT_EQ(job.run(2).exit_code, 0);
+  const fs::path newest = job.checkpoint_paths().back();
+  const fs::path shard = newest / "rank-00001-of-00002.h5";
+  flip_a_bit(shard, static_cast<std::streamoff>(fs::file_size(shard)) - 3);
+  const ProgramResult result = job.run(2);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("rank-00001-of-00002.h5"));
+  EXPECT_TRUE(fs::exists(newest.string() + ".damaged"));
+  EXPECT_EQ(job.state_hash(), calm.state_hash());
+}
+
+TEST(BadInput, DamageInTheOnlyCheckpointEndsTheRunOnce) {
+  Job job(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "5"});
+  ASSERT_EQ(job.run(2).exit_code, 0);
+  const fs::path only = job.checkpoint_paths().back();
+  const fs::path shard = only / "rank-00001-of-00002.h5";
+  flip_a_bit(shard, static_cast<std::streamoff>(fs::file_size(shard)) - 3);
+  expect_failure(job, 2, 74, "start again to begin anew");
+  EXPECT_TRUE(fs::exists(only.string() + ".damaged"));
+  EXPECT_EQ(job.run(2).exit_code, 0);
+}
+
 TEST(BadInput, AProgramThatThrowsOnOneRank) {
   for (const char* rank : {"0", "1", "2"}) {
     Job job(MUSTER_LINE_FIT, {"--throw-at-step", "7", "--throw-on-rank", rank});

@@ -2,6 +2,7 @@
 #include "checkpoint_saver.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/util/accumulate.h>
 
 #include <utility>
@@ -12,6 +13,7 @@
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/restore_search.h"
 #include "tensor_dtype.h"
 #include "text_exchange.h"
 
@@ -19,7 +21,9 @@ namespace muster::internal {
 namespace {
 
 using checkpoint::Checkpoint;
+using checkpoint::Reader;
 using checkpoint::SourceRange;
+using checkpoint::TargetRange;
 using checkpoint::TensorRange;
 
 /// The part [begin, end) of what this rank holds of a state tensor, and its memory.
@@ -31,6 +35,47 @@ SourceRange range_of(const StateTensor& tensor, FlatRange part) {
 }
 
 FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
+
+TargetRange target_of(const StateTensor& tensor, FlatRange part) {
+  const SourceRange held = range_of(tensor, part);
+  return {held.range, const_cast<void*>(held.data)};
+}
+
+// What each rank holds and is larger than this, the least that is read, is read by all together, a
+// part each. The rest is not worth the messages.
+constexpr std::int64_t kDividedBytes = checkpoint::kChunkBytes;
+
+bool is_divided(const StateTensor& tensor, const Communicator& communicator) {
+  return communicator.world_size() > 1 && tensor.replicated &&
+         static_cast<std::int64_t>(tensor.flat.nbytes()) > kDividedBytes;
+}
+
+/// Collective. Every rank has its even part of the tensor; then all have all of it.
+void exchange_parts(const StateTensor& tensor, Communicator& communicator) {
+  const std::int64_t element_bytes = static_cast<std::int64_t>(tensor.flat.element_size());
+  const at::Tensor bytes = at::from_blob(tensor.flat.mutable_data_ptr(),
+                                         {static_cast<std::int64_t>(tensor.flat.nbytes())},
+                                         at::TensorOptions(at::kByte));
+  for (int rank = 0; rank < communicator.world_size(); ++rank) {
+    const FlatRange part = even_part(tensor.flat.numel(), rank, communicator.world_size());
+    communicator
+        .broadcast(bytes.narrow(0, part.begin * element_bytes, part.numel() * element_bytes), rank)
+        .wait();
+  }
+}
+
+void require_known(const Checkpoint& checkpoint, const std::vector<StateTensor>& state) {
+  if (state.size() == checkpoint.manifest().tensors.size()) return;
+  for (const auto& [name, entry] : checkpoint.manifest().tensors) {
+    bool known = false;
+    for (const StateTensor& tensor : state) known = known || tensor.name == name;
+    if (known) continue;
+    throw CheckpointError(checkpoint.directory().string() +
+                          ": expected only tensors of this model, found '" + name +
+                          "'; was it written by another model? Give its options, another "
+                          "--checkpoint-dir or --fresh");
+  }
+}
 
 }  // namespace
 
@@ -84,45 +129,61 @@ void CheckpointSaver::move_aside() {
 std::optional<Json> CheckpointSaver::restore(
     Engine& engine,
     const std::function<void(const Json& run_state, const std::string& origin)>& check) {
-  std::string path;
-  if (rank_env_.rank == 0) {
-    if (const auto newest = store_.newest_valid()) path = newest->directory().string();
+  std::optional<checkpoint::RestoreSearch> search;
+  if (rank_env_.rank == 0) search.emplace(store_, *env_);
+  std::string damage;
+  while (true) {
+    std::string path;
+    if (search) {
+      if (const auto next = search->next()) path = next->directory().string();
+    }
+    path = broadcast_text(communicator_, path);
+    if (path.empty()) break;
+    const Checkpoint checkpoint = Checkpoint::open(path, *env_);
+    const Json& run_state = checkpoint.manifest().run_state;
+    check(run_state, path);
+    damage = read_into(engine, checkpoint);
+    if (damage.empty()) return run_state;
+    if (search) search->reject(damage);
   }
-  path = broadcast_text(communicator_, path);
-  if (path.empty()) return std::nullopt;
-  const Checkpoint checkpoint = Checkpoint::open(path, *env_);
-  const Json& run_state = checkpoint.manifest().run_state;
-  check(run_state, path);
-  read_into(engine, checkpoint, path);
-  return run_state;
+  if (damage.empty()) return std::nullopt;
+  throw CheckpointError("expected a whole checkpoint before the damaged one, found none in " +
+                        store_.directory().string() +
+                        ", and a part of the damaged one is read already; it is set aside: start "
+                        "again to begin anew. " +
+                        damage);
 }
 
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
   const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
-  read_into(engine, Checkpoint::open(path, *env_), path.string());
+  const std::string damage = read_into(engine, Checkpoint::open(path, *env_));
+  if (!damage.empty()) throw CheckpointError(damage);
 }
 
-void CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint,
-                                const std::string& path) {
+std::string CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint) {
   const std::vector<StateTensor> state = engine.state();
-  if (state.size() != checkpoint.manifest().tensors.size()) {
-    for (const auto& [name, entry] : checkpoint.manifest().tensors) {
-      bool known = false;
-      for (const StateTensor& tensor : state) known = known || tensor.name == name;
-      if (!known) {
-        throw CheckpointError(path + ": expected only tensors of this model, found '" + name +
-                              "'; was it written by another model? Give its options, another "
-                              "--checkpoint-dir or --fresh");
-      }
-    }
+  require_known(checkpoint, state);
+  std::vector<TargetRange> targets;
+  for (const StateTensor& tensor : state) {
+    const FlatRange part = is_divided(tensor, communicator_) ? own_part(tensor) : all_held(tensor);
+    targets.push_back(target_of(tensor, part));
+  }
+  const Reader reader{rank_env_.rank, rank_env_.world_size};
+  const std::string damage = summary(checkpoint.load(targets, reader));
+  for (const std::string& text : gather_texts(communicator_, damage)) {
+    if (!text.empty()) return text;
   }
   for (const StateTensor& tensor : state) {
-    const SourceRange target = held_range(tensor);
-    checkpoint.read(target.range, const_cast<void*>(target.data));
+    if (is_divided(tensor, communicator_)) exchange_parts(tensor, communicator_);
   }
   engine.state_changed();
   // At stage 3 the parameters are one copy for all: nobody computes before all have read.
   communicator_.barrier().wait();
+  return "";
+}
+
+FlatRange CheckpointSaver::own_part(const StateTensor& tensor) const {
+  return even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size);
 }
 
 void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
@@ -132,9 +193,7 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
     // What every rank holds is divided over the files; what is sharded goes to its owner's.
-    const FlatRange part =
-        tensor.replicated ? even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size)
-                          : all_held(tensor);
+    const FlatRange part = tensor.replicated ? own_part(tensor) : all_held(tensor);
     // Rank 0 stores a tensor without elements too, so that the tensor is there at a restore.
     const bool empty = c10::multiply_integers(tensor.shape) == 0;
     if (part.numel() > 0 || (rank_env_.rank == 0 && empty))

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "flat_layout.h"
 #include "muster/base/env.h"
 #include "muster/base/json.h"
 #include "muster/base/rank_env.h"
@@ -52,7 +53,9 @@ class CheckpointSaver {
 
   /// Collective. Fills the engine's state from the newest valid checkpoint; returns its run state,
   /// or nothing where there is none. `check` sees the run state before anything is changed and
-  /// throws to refuse it.
+  /// throws to refuse it. Bytes are checked as they are read, each rank those that it needs (of
+  /// what all need, a part): where one finds damage, the checkpoint is set aside and the one before
+  /// read over it. Throws CheckpointError where there is none before it.
   std::optional<Json> restore(
       Engine& engine,
       const std::function<void(const Json& run_state, const std::string& origin)>& check);
@@ -88,8 +91,10 @@ class CheckpointSaver {
   void fail(const std::string& message);
   void discard();
   void move_aside();
-  /// Collective.
-  void read_into(Engine& engine, const checkpoint::Checkpoint& checkpoint, const std::string& path);
+  /// Collective. Returns the first damage that any rank met, on all of them; then the state is
+  /// undefined. Empty: the state is the checkpoint's.
+  std::string read_into(Engine& engine, const checkpoint::Checkpoint& checkpoint);
+  FlatRange own_part(const StateTensor& tensor) const;
   void report(const checkpoint::Committed& committed);
 
   std::unique_ptr<Env> env_;

@@ -31,6 +31,7 @@
 #include "muster/base/error.h"
 #include "muster/checkpoint/async_writer.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/restore_search.h"
 #include "rank_link.h"
 
 namespace muster::testing {
@@ -39,8 +40,11 @@ namespace {
 using checkpoint::AsyncWriter;
 using checkpoint::Checkpoint;
 using checkpoint::CheckpointStore;
+using checkpoint::Reader;
+using checkpoint::RestoreSearch;
 using checkpoint::ShardRecord;
 using checkpoint::SourceRange;
+using checkpoint::TargetRange;
 using checkpoint::TensorRange;
 
 constexpr int kWrongBytes = 3;
@@ -132,16 +136,24 @@ class LiveShard {
     }
   }
 
-  /// The name of the first tensor that is not what `step` made of it; empty where all are.
-  std::string restore(const Checkpoint& checkpoint, std::int64_t step) {
-    std::vector<std::byte> expected;
+  std::vector<TargetRange> targets() {
+    std::vector<TargetRange> targets;
     std::byte* next = memory_.data();
     for (const TensorRange& range : ranges_) {
-      checkpoint.read(range, next);
-      expected.resize(static_cast<std::size_t>(range.bytes()));
-      state_.fill(range, step, expected.data());
-      if (!std::equal(expected.begin(), expected.end(), next)) return range.name;
+      targets.push_back({range, next});
       next += range.bytes();
+    }
+    return targets;
+  }
+
+  /// The name of the first tensor that is not what `step` made of it; empty where all are.
+  std::string first_wrong(std::int64_t step) const {
+    std::vector<std::byte> expected;
+    for (const SourceRange& source : sources_) {
+      expected.resize(static_cast<std::size_t>(source.range.bytes()));
+      state_.fill(source.range, step, expected.data());
+      const auto* found = static_cast<const std::byte*>(source.data);
+      if (!std::equal(expected.begin(), expected.end(), found)) return source.range.name;
     }
     return "";
   }
@@ -184,20 +196,8 @@ class RankRun {
 
  private:
   std::int64_t restore() {
-    std::string found;
-    if (link_.rank() == 0) {
-      store_.prepare();
-      const std::optional<Checkpoint> newest = store_.newest_valid();
-      if (newest) found = newest->directory().string();
-    }
-    found = link_.broadcast(found);
-    std::int64_t step = 0;
-    std::string wrong;
-    if (!found.empty()) {
-      const Checkpoint checkpoint = Checkpoint::open(found, *env_);
-      step = checkpoint.manifest().step;
-      wrong = live_.restore(checkpoint, step);
-    }
+    const std::int64_t step = load_newest();
+    const std::string wrong = step == 0 ? "" : live_.first_wrong(step);
     if (!wrong.empty()) {
       say("error step " + std::to_string(step) + ": expected other bytes in " + wrong);
       _exit(kWrongBytes);
@@ -205,6 +205,33 @@ class RankRun {
     link_.gather("");
     if (link_.rank() == 0) say("restored " + std::to_string(step));
     return step;
+  }
+
+  /// As the trainer does it. The step, 0 where there is no whole checkpoint.
+  std::int64_t load_newest() {
+    std::optional<RestoreSearch> search;
+    if (link_.rank() == 0) {
+      store_.prepare();
+      search.emplace(store_, *env_);
+    }
+    while (true) {
+      std::string found;
+      if (search) {
+        if (const auto next = search->next()) found = next->directory().string();
+      }
+      found = link_.broadcast(found);
+      if (found.empty()) return 0;
+      const Checkpoint checkpoint = Checkpoint::open(found, *env_);
+      const Reader reader{link_.rank(), link_.world_size()};
+      std::string damage;
+      for (const std::string& one :
+           link_.gather(summary(checkpoint.load(live_.targets(), reader)))) {
+        if (damage.empty()) damage = one;
+      }
+      damage = link_.broadcast(damage);
+      if (damage.empty()) return checkpoint.manifest().step;
+      if (search) search->reject(damage);
+    }
   }
 
   void save(AsyncWriter& writer, std::int64_t step) {

@@ -119,6 +119,11 @@ std::unique_ptr<ReadableFile> CrashPointEnv::open_file(const fs::path& path) {
   return real_->open_file(path);
 }
 
+std::unique_ptr<ReadableFile> CrashPointEnv::open_large_file(const fs::path& path) {
+  pass("open", path);
+  return real_->open_large_file(path);
+}
+
 void CrashPointEnv::create_directories(const fs::path& path) {
   pass("create-directory", path);
   real_->create_directories(path);

@@ -42,6 +42,7 @@ class CrashPointEnv : public Env {
   std::unique_ptr<WritableFile> create_large_file(const std::filesystem::path& path,
                                                   std::uint64_t bytes) override;
   std::unique_ptr<ReadableFile> open_file(const std::filesystem::path& path) override;
+  std::unique_ptr<ReadableFile> open_large_file(const std::filesystem::path& path) override;
   void create_directories(const std::filesystem::path& path) override;
   void sync_directory(const std::filesystem::path& path) override;
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;

@@ -69,6 +69,10 @@ class Env {
   virtual std::unique_ptr<WritableFile> create_large_file(const std::filesystem::path& path,
                                                           std::uint64_t bytes);
   virtual std::unique_ptr<ReadableFile> open_file(const std::filesystem::path& path) = 0;
+  /// The same for a large file of which whole blocks are read past the page cache (O_DIRECT) where
+  /// address, offset and length are multiples of kDirectBlockBytes and the file system takes that.
+  /// Here, for environments that know no such thing: open_file().
+  virtual std::unique_ptr<ReadableFile> open_large_file(const std::filesystem::path& path);
   /// Creates `path` and its missing parents. No error when it exists.
   virtual void create_directories(const std::filesystem::path& path) = 0;
   /// Makes the names in a directory durable.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,15 @@ struct Problem {
   std::string tensor;             ///< Empty when no tensor's data is concerned.
   std::int64_t offset_bytes = 0;  ///< Where in the file the damage starts, to a chunk.
   std::string message;            ///< All of it as one sentence: expected, found.
+};
+
+/// The first problem's message and how many more there are; empty where there is none.
+std::string summary(const std::vector<Problem>& problems);
+
+/// One of several readers that load a checkpoint together.
+struct Reader {
+  int index = 0;
+  int count = 1;
 };
 
 /// Sees the elements of a range, in memory that is the caller's again when it returns.
@@ -42,6 +52,16 @@ class Checkpoint {
   /// another dtype or shape (both named), or when bytes are missing or damaged (file, tensor and
   /// offset named); `out` is then undefined.
   void read(const TensorRange& range, void* out) const;
+
+  /// Fills all targets in one pass over the files: each byte is read once, past the page cache
+  /// where the file system takes that, and copied to its place only when its chunk's checksum
+  /// holds. The bytes outside of tensors are divided over the readers and checked on the way, so
+  /// readers whose targets together are all tensors have together done what verify() does. Returns
+  /// damage, a place each (at least the first); then the targets are undefined, else they are
+  /// filled. Blocks, on several threads; memory: 4 MiB a thread. Throws CheckpointError, before
+  /// anything is read, where a target does not fit the checkpoint (as read() does), and where
+  /// nothing can be told (permission, no free descriptor).
+  std::vector<Problem> load(std::span<const TargetRange> targets, Reader reader) const;
 
   /// 32 hexadecimal digits over the names, dtypes, shapes and bytes of all tensors and
   /// run_state["progress"]: equal for equal states, whatever world size and sharding wrote them

@@ -32,6 +32,12 @@ struct SourceRange {
   const void* data = nullptr;
 };
 
+/// A range and the memory that its elements are to come to: as SourceRange.
+struct TargetRange {
+  TensorRange range;
+  void* data = nullptr;
+};
+
 /// Elements of a tensor of this shape. Throws CheckpointError when a dimension is negative or the
 /// tensor's bytes overflow; `name` is for the message.
 std::int64_t checked_numel(const std::string& name, DType dtype,
