@@ -104,6 +104,8 @@ class SystemWritableFile : public WritableFile {
   Descriptor file_;
 };
 
+constexpr std::size_t kLeastDirectBytes = 64 << 10;
+
 /// A file opened twice: whole blocks go past the page cache, the rest of it through it. The two
 /// never share a block.
 class SystemLargeFile : public SystemWritableFile {
@@ -125,7 +127,8 @@ class SystemLargeFile : public SystemWritableFile {
   std::size_t write_some(std::uint64_t offset, const char* data, std::size_t bytes) override {
     const std::size_t blocks = bytes / kDirectBlockBytes * kDirectBlockBytes;
     const bool aligned = (reinterpret_cast<std::uintptr_t>(data) | offset) % kDirectBlockBytes == 0;
-    if (refused_ != 0 || !aligned || blocks == 0)
+    // A thousand single blocks would be waited for one by one; the kernel writes them together.
+    if (refused_ != 0 || !aligned || blocks < kLeastDirectBytes)
       return SystemWritableFile::write_some(offset, data, bytes);
     const ssize_t written = uninterrupted(
         [&] { return pwrite(direct_.fd(), data, blocks, static_cast<off_t>(offset)); });

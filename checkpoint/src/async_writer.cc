@@ -175,24 +175,42 @@ void AsyncWriter::start_shard(std::int64_t step, int generation, int rank, int w
   worker_->require_idle();
   const auto begin = Clock::now();
   const bool staged = internal::StagingBlock::bytes_needed(sources) <= most_staging_bytes_;
+  internal::StagingBlock& staging = worker_->staging();
+  std::span<const SourceRange> written_from = sources;
+  WaitForBytes wait_for_bytes;
   if (staged) {
-    worker_->staging().assign(sources);
-    sources = worker_->staging().sources();
+    staging.reserve(sources);
+    written_from = staging.sources();
+    wait_for_bytes = [&staging](const std::byte* end) { staging.wait_for_bytes(end); };
   }
-  const auto copy_time = Clock::now() - begin;
-  worker_->start([worker = worker_.get(), step, generation, rank, world_size, copy_time, sources] {
-    const auto write_begin = Clock::now();
-    ShardWritten written{.step = step, .copy_time = copy_time};
-    written.record = worker->store().write_shard(step, generation, rank, world_size, sources);
-    written.write_time = Clock::now() - write_begin;
-    return Worker::Result(std::move(written));
-  });
-  if (!staged) worker_->wait_until_ended();
+  worker_->start(
+      [worker = worker_.get(), step, generation, rank, world_size, written_from, wait_for_bytes] {
+        const auto write_begin = Clock::now();
+        ShardWritten written{.step = step};
+        written.record = worker->store().write_shard(step, generation, rank, world_size,
+                                                     written_from, wait_for_bytes);
+        written.write_time = Clock::now() - write_begin;
+        return Worker::Result(std::move(written));
+      });
+  if (staged) {
+    staging.copy(sources);
+  } else {
+    worker_->wait_until_ended();
+  }
+  copy_time_ = Clock::now() - begin;
 }
 
-std::optional<ShardWritten> AsyncWriter::poll_shard() { return worker_->poll<ShardWritten>(); }
+std::optional<ShardWritten> AsyncWriter::poll_shard() {
+  std::optional<ShardWritten> written = worker_->poll<ShardWritten>();
+  if (written) written->copy_time = copy_time_;
+  return written;
+}
 
-ShardWritten AsyncWriter::wait_shard() { return worker_->wait<ShardWritten>(); }
+ShardWritten AsyncWriter::wait_shard() {
+  ShardWritten written = worker_->wait<ShardWritten>();
+  written.copy_time = copy_time_;
+  return written;
+}
 
 void AsyncWriter::start_commit(std::int64_t step, int generation, std::vector<ShardRecord> records,
                                Json run_state, Retention retention) {

@@ -1,4 +1,4 @@
-// The aligned buffer, and the slices that two threads share.
+// The aligned buffer, and the slices that threads share.
 #include "block_writer.h"
 
 #include <algorithm>
@@ -17,7 +17,9 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
 constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
-// So far a second thread costs more than it brings.
+// One computes a checksum, two keep the disk busy.
+constexpr std::size_t kThreads = 3;
+// So far further threads cost more than they bring.
 constexpr std::size_t kSlicesForOneThread = 3;
 
 /// A part of a body, of whole chunks unless it is the last.
@@ -42,7 +44,8 @@ std::vector<Body> slices_of(const std::vector<Body>& bodies) {
   return slices;
 }
 
-void write_slice(const Body& slice, WritableFile& file) {
+void write_slice(const Body& slice, const WaitForBytes& wait_for_bytes, WritableFile& file) {
+  if (wait_for_bytes) wait_for_bytes(slice.data + slice.range_bytes);
   std::uint32_t* checksum = slice.chunk_crc32c;
   for (std::int64_t at = 0; at < slice.range_bytes; at += kChunkBytes) {
     const std::int64_t bytes = std::min(kChunkBytes, slice.range_bytes - at);
@@ -50,6 +53,10 @@ void write_slice(const Body& slice, WritableFile& file) {
   }
   file.write_at(static_cast<std::uint64_t>(slice.offset_bytes), slice.data,
                 static_cast<std::size_t>(slice.body_bytes));
+}
+
+const std::byte* last_byte_of(const std::vector<Body>& slices) {
+  return slices.back().data + slices.back().range_bytes;
 }
 
 }  // namespace
@@ -80,10 +87,15 @@ void BlockWriter::flush() {
   filled_ = 0;
 }
 
-void write_bodies(const std::vector<Body>& bodies, WritableFile& file) {
+void write_bodies(const std::vector<Body>& bodies, const WaitForBytes& wait_for_bytes,
+                  WritableFile& file) {
   const std::vector<Body> slices = slices_of(bodies);
-  share_tasks(slices.size(), slices.size() <= kSlicesForOneThread ? 1 : 2,
-              [&](std::size_t i, std::size_t) { write_slice(slices[i], file); });
+  share_tasks(slices.size(), slices.size() <= kSlicesForOneThread ? 1 : kThreads,
+              [&](std::size_t i, std::size_t thread) {
+                // While a step waits for the copy, one thread beside it is enough.
+                if (thread > 0 && wait_for_bytes) wait_for_bytes(last_byte_of(slices));
+                write_slice(slices[i], wait_for_bytes, file);
+              });
 }
 
 void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file) {

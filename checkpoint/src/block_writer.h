@@ -10,6 +10,7 @@
 
 #include "aligned_memory.h"
 #include "muster/base/env.h"
+#include "muster/checkpoint/tensor_range.h"
 
 namespace muster::checkpoint::internal {
 
@@ -41,10 +42,11 @@ struct Body {
   std::uint32_t* chunk_crc32c = nullptr;  ///< One for each chunk of the range.
 };
 
-/// Writes all bodies and fills in their checksums, each part's just before it is written. Two
-/// threads when there is enough to do, so that one can compute while the other waits for the disk.
-/// Throws the first FileError.
-void write_bodies(const std::vector<Body>& bodies, WritableFile& file);
+/// Writes all bodies and fills in their checksums, each part's just before it is written and after
+/// `wait_for_bytes`, where there is one. Several threads when there is enough to do, so that one
+/// can compute while others wait for the disk. Throws the first FileError.
+void write_bodies(const std::vector<Body>& bodies, const WaitForBytes& wait_for_bytes,
+                  WritableFile& file);
 
 /// Logs, once in a process, that a file which was to be written past the page cache was not.
 void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file);

@@ -100,30 +100,38 @@ class Gatherer {
   std::int64_t at_ = 0;
 };
 
-/// Returns the bodies, for write_bodies().
-std::vector<Body> write_around_bodies(const Hdf5Skeleton& skeleton,
-                                      std::span<const SourceRange> sources, WritableFile& file,
-                                      ShardRecord* record) {
+/// What of the sources is written by itself; makes room for its checksums in the record.
+std::vector<Body> bodies_of(std::span<const SourceRange> sources, ShardRecord* record) {
   std::vector<Body> bodies;
+  for (const std::size_t i : in_file_order(record->ranges)) {
+    StoredRange& stored = record->ranges[i];
+    const std::int64_t bytes = stored.range.bytes();
+    const std::int64_t body = body_bytes(stored, sources[i].data);
+    if (body == 0) continue;
+    stored.chunk_crc32c.resize(static_cast<std::size_t>(chunk_count(bytes)));
+    const auto* data = static_cast<const std::byte*>(sources[i].data);
+    bodies.push_back({data, body, bytes, stored.offset_bytes, stored.chunk_crc32c.data()});
+  }
+  return bodies;
+}
+
+void write_around_bodies(const Hdf5Skeleton& skeleton, std::span<const SourceRange> sources,
+                         const WaitForBytes& wait_for_bytes, WritableFile& file,
+                         ShardRecord* record) {
   Gatherer gatherer(skeleton, file, &record->structure_crc32c);
   for (const std::size_t i : in_file_order(record->ranges)) {
     StoredRange& stored = record->ranges[i];
     const auto* data = static_cast<const std::byte*>(sources[i].data);
     const std::int64_t bytes = stored.range.bytes();
     const std::int64_t body = body_bytes(stored, data);
+    if (wait_for_bytes) wait_for_bytes(data + bytes);
     gatherer.structure_up_to(stored.offset_bytes);
     gatherer.skip(body);
     gatherer.append(data + body, bytes - body);
-    if (body == 0) {
-      stored.chunk_crc32c = chunk_checksums(data, bytes);
-      continue;
-    }
-    stored.chunk_crc32c.resize(static_cast<std::size_t>(chunk_count(bytes)));
-    bodies.push_back({data, body, bytes, stored.offset_bytes, stored.chunk_crc32c.data()});
+    if (body == 0) stored.chunk_crc32c = chunk_checksums(data, bytes);
   }
   gatherer.structure_up_to(skeleton.file_bytes());
   gatherer.finish();
-  return bodies;
 }
 
 // A file smaller than this is written sooner through the page cache.
@@ -136,9 +144,11 @@ std::unique_ptr<WritableFile> create(const std::filesystem::path& path, std::int
 }
 
 void write_all(const Hdf5Skeleton& skeleton, std::span<const SourceRange> sources,
-               const std::filesystem::path& path, Env& env, ShardRecord* record) {
+               const WaitForBytes& wait_for_bytes, const std::filesystem::path& path, Env& env,
+               ShardRecord* record) {
   const auto file = create(path, skeleton.file_bytes(), env);
-  write_bodies(write_around_bodies(skeleton, sources, *file, record), *file);
+  write_bodies(bodies_of(sources, record), wait_for_bytes, *file);
+  write_around_bodies(skeleton, sources, wait_for_bytes, *file, record);
   file->sync();
   file->close();
   if (skeleton.file_bytes() >= kLargeFileBytes) tell_once_if_not_direct(path, *file);
@@ -155,7 +165,8 @@ void remove_partial_file(const std::filesystem::path& path, Env& env) {
 }  // namespace
 
 ShardRecord write_shard_file(const std::filesystem::path& path, const FileIdentity& identity,
-                             std::span<const SourceRange> sources, Env& env) {
+                             std::span<const SourceRange> sources,
+                             const WaitForBytes& wait_for_bytes, Env& env) {
   check_sources(sources);
   std::vector<TensorRange> ranges;
   ranges.reserve(sources.size());
@@ -169,7 +180,7 @@ ShardRecord write_shard_file(const std::filesystem::path& path, const FileIdenti
     record.ranges.push_back({std::move(ranges[i]), skeleton.offsets_bytes()[i], {}});
   }
   try {
-    write_all(skeleton, sources, path, env, &record);
+    write_all(skeleton, sources, wait_for_bytes, path, env, &record);
   } catch (...) {
     remove_partial_file(path, env);
     throw;

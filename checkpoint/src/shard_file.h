@@ -15,9 +15,10 @@ namespace muster::checkpoint::internal {
 
 /// Creates or truncates `path` and makes its bytes durable; its name in the directory is the
 /// caller's to sync. On failure removes the file. Throws FileError when the disk refuses,
-/// CheckpointError when a source is wrong.
+/// CheckpointError when a source is wrong. `wait_for_bytes` may be empty.
 ShardRecord write_shard_file(const std::filesystem::path& path, const FileIdentity& identity,
-                             std::span<const SourceRange> sources, Env& env);
+                             std::span<const SourceRange> sources,
+                             const WaitForBytes& wait_for_bytes, Env& env);
 
 }  // namespace muster::checkpoint::internal
 

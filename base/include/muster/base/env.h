@@ -37,8 +37,8 @@ inline constexpr std::size_t kDirectBlockBytes = 4096;
 class WritableFile {
  public:
   virtual ~WritableFile() = default;
-  /// Empty where writes go past the page cache when address, offset and length are multiples of
-  /// kDirectBlockBytes; else why this file does not do so.
+  /// Empty where writes of 64 KiB or more go past the page cache when address, offset and length
+  /// are multiples of kDirectBlockBytes; else why this file does not do so.
   virtual std::string not_direct_because() const { return "it was not asked for"; }
   /// Writes all `bytes` at `offset`; interrupted and short writes are continued.
   virtual void write_at(std::uint64_t offset, const void* data, std::size_t bytes) = 0;

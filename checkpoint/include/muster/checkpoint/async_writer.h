@@ -70,7 +70,7 @@ class AsyncWriter {
   /// True when nothing is running and no result or error waits to be fetched.
   bool idle() const;
 
-  /// Copies the sources and returns; write_shard() runs in the background. Blocks for the copy
+  /// Copies the sources and returns; write_shard() follows in the background. Blocks for the copy
   /// alone (for the write, where the shard is too large to be staged). The sources' memory may be
   /// changed as soon as this returns. Throws CheckpointError where there is no memory to stage.
   void start_shard(std::int64_t step, int generation, int rank, int world_size,
@@ -94,6 +94,7 @@ class AsyncWriter {
  private:
   class Worker;
   std::int64_t most_staging_bytes_;
+  std::chrono::nanoseconds copy_time_{};  // of the shard started last
   std::unique_ptr<Worker> worker_;
 };
 

@@ -48,9 +48,10 @@ class CheckpointStore {
 
   /// Writes this rank's part of step `step` and makes it durable. Sources may be empty; a range may
   /// be. HDF5 lays the file out in memory; the bytes go to disk through Env, with checksums in the
-  /// same pass.
+  /// same pass. Where there is a `wait_for_bytes`, no byte is looked at before it has returned.
   ShardRecord write_shard(std::int64_t step, int generation, int rank, int world_size,
-                          std::span<const SourceRange> sources) const;
+                          std::span<const SourceRange> sources,
+                          const WaitForBytes& wait_for_bytes = nullptr) const;
 
   /// Rank 0: makes the shards of all ranks one checkpoint and removes attempts at it or at older
   /// steps. `records` in any order; together they must hold every element of each tensor exactly

@@ -3,7 +3,9 @@
 #ifndef MUSTER_CHECKPOINT_TENSOR_RANGE_H_
 #define MUSTER_CHECKPOINT_TENSOR_RANGE_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,11 @@ struct SourceRange {
   TensorRange range;
   const void* data = nullptr;
 };
+
+/// Blocks until the bytes of a source before address `end` are there: with it a write may begin
+/// while its sources are still being filled. They are filled in their order, each from its first
+/// byte to its last. Any thread.
+using WaitForBytes = std::function<void(const std::byte* end)>;
 
 /// A range and the memory that its elements are to come to: as SourceRange.
 struct TargetRange {
