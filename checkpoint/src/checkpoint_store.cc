@@ -128,12 +128,28 @@ bool is_complete(const Info& info, Env& env) {
   }
 }
 
-std::vector<std::int64_t> complete_steps(const CheckpointStore& store) {
-  std::vector<std::int64_t> steps;
+/// A checkpoint between evaluations has the score of an earlier one, which is not its own.
+std::optional<double> own_score(const Manifest& manifest, const std::string& metric) {
+  const Json& run_state = manifest.run_state;
+  const bool elsewhere = run_state.is_object() && run_state.contains("evaluated_step") &&
+                         run_state.at("evaluated_step") != manifest.step;
+  return elsewhere ? std::nullopt : score_in(run_state, metric);
+}
+
+/// What the rule gives up among the complete checkpoints.
+std::vector<std::int64_t> expired_in(const CheckpointStore& store, const Retention& retention,
+                                     Env& env) {
+  std::vector<Candidate> candidates;
   for (const Info& info : store.list()) {
-    if (info.complete) steps.push_back(info.step);
+    if (!info.complete) continue;
+    Candidate candidate{.step = info.step};
+    if (retention.keep_best > 0) {
+      const Checkpoint checkpoint = Checkpoint::open(info.path, env);
+      candidate.score = own_score(checkpoint.manifest(), retention.metric);
+    }
+    candidates.push_back(candidate);
   }
-  return steps;
+  return expired_steps(judge(retention, candidates));
 }
 
 }  // namespace
@@ -190,11 +206,11 @@ std::vector<Info> CheckpointStore::list() const {
 }
 
 std::vector<fs::path> CheckpointStore::retain(const Retention& retention) const {
-  if (expired_steps(retention, complete_steps(*this)).empty()) return {};
+  if (expired_in(*this, retention, *env_).empty()) return {};
   // Verifying sets a damaged newest one aside, so it no longer counts as kept.
   const std::optional<Checkpoint> newest = newest_valid();
   if (!newest) return {};
-  std::vector<std::int64_t> expired = expired_steps(retention, complete_steps(*this));
+  std::vector<std::int64_t> expired = expired_in(*this, retention, *env_);
   std::erase(expired, newest->manifest().step);
   return remove(expired);
 }

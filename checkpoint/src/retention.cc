@@ -75,11 +75,24 @@ std::vector<std::int64_t> expired_steps(const Retention& retention,
                                         std::span<const std::int64_t> steps) {
   std::vector<Candidate> candidates;
   for (const std::int64_t step : steps) candidates.push_back({.step = step});
+  return expired_steps(judge(retention, candidates));
+}
+
+std::vector<std::int64_t> expired_steps(std::span<const Verdict> verdicts) {
   std::vector<std::int64_t> expired;
-  for (const Verdict& verdict : judge(retention, candidates)) {
+  for (const Verdict& verdict : verdicts) {
     if (!verdict.kept()) expired.push_back(verdict.step);
   }
   return expired;
+}
+
+std::optional<double> score_in(const Json& run_state, const std::string& metric) {
+  if (!run_state.is_object()) return std::nullopt;
+  const auto metrics = run_state.find("metrics");
+  if (metrics == run_state.end() || !metrics->is_object()) return std::nullopt;
+  const auto value = metrics->find(metric);
+  if (value == metrics->end() || !value->is_number()) return std::nullopt;
+  return value->get<double>();
 }
 
 }  // namespace muster::checkpoint

@@ -201,6 +201,31 @@ TEST_F(CheckpointStoreTest, RetainDeletesWhatTheRuleGivesUp) {
   EXPECT_THAT(names(), ElementsAre("step-00000003", "step-00000005", "step-00000006"));
 }
 
+TEST_F(CheckpointStoreTest, RetainKeepsTheBestScoresTooWhateverTheyAreOf) {
+  const std::vector<double> accuracies = {0.5, 0.9, 0.7, 0.9, 0.2, 0.1};
+  for (std::size_t i = 0; i < accuracies.size(); ++i) {
+    const auto step = static_cast<std::int64_t>(i) + 1;
+    const Json metrics = {{"accuracy", accuracies[i]}, {"loss", 1 - accuracies[i]}};
+    store_.commit(step, 0, write_shards(store_, state_, step, 1), {{"metrics", metrics}});
+  }
+  EXPECT_THAT(
+      store_.retain({.keep_last = 1, .keep_every = 5, .keep_best = 3, .metric = "accuracy"}),
+      ElementsAre(path_of(1)));
+  EXPECT_THAT(
+      store_.retain({.keep_last = 1, .keep_best = 1, .larger_is_better = false, .metric = "loss"}),
+      ElementsAre(path_of(3), path_of(4), path_of(5)));
+  EXPECT_THAT(names(), ElementsAre("step-00000002", "step-00000006"));
+  // Best by far, but the evaluation was of an earlier step.
+  const Json stale = {{"metrics", {{"loss", 0.0}}}, {"evaluated_step", 6}};
+  store_.commit(7, 0, write_shards(store_, state_, 7, 1), stale);
+  save(store_, state_, 8);
+  EXPECT_THAT(
+      store_.retain({.keep_last = 1, .keep_best = 1, .larger_is_better = false, .metric = "loss"}),
+      ElementsAre(path_of(6), path_of(7)));
+  EXPECT_THAT(store_.retain({.keep_last = 1, .keep_best = 1, .metric = "unknown"}),
+              ElementsAre(path_of(2)));
+}
+
 TEST_F(CheckpointStoreTest, RetainNeverDeletesTheNewestValid) {
   for (int step = 1; step <= 4; ++step) save(store_, state_, step);
   damage(4);

@@ -73,13 +73,7 @@ struct Plan {
   std::vector<Verdict> verdicts;
   std::map<std::int64_t, ListedCheckpoint> listed;  ///< The complete ones.
 
-  std::vector<std::int64_t> expired() const {
-    std::vector<std::int64_t> steps;
-    for (const Verdict& verdict : verdicts) {
-      if (!verdict.kept()) steps.push_back(verdict.step);
-    }
-    return steps;
-  }
+  std::vector<std::int64_t> expired() const { return checkpoint::expired_steps(verdicts); }
 };
 
 /// Only complete checkpoints are counted, and only they are given up.

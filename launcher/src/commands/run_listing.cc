@@ -7,6 +7,7 @@
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/retention.h"
 
 namespace muster::launcher {
 namespace fs = std::filesystem;
@@ -87,7 +88,7 @@ void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<s
     const auto opened = checkpoint::Checkpoint::open(one.path, env);
     const Json& run_state = opened.manifest().run_state;
     one.metric = metric.empty() ? run_metric(run_state) : metric;
-    one.score = score_in(run_state, one.metric);
+    one.score = checkpoint::score_in(run_state, one.metric);
     one.problem = problem_of(opened, one.step, env);
     if (one.problem.empty()) best = best_step_in(run_state);
   } catch (const CheckpointError& e) {
@@ -99,15 +100,6 @@ void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<s
 }
 
 }  // namespace
-
-std::optional<double> score_in(const Json& run_state, const std::string& metric) {
-  if (!run_state.is_object()) return std::nullopt;
-  const auto metrics = run_state.find("metrics");
-  if (metrics == run_state.end() || !metrics->is_object()) return std::nullopt;
-  const auto value = metrics->find(metric);
-  if (value == metrics->end() || !value->is_number()) return std::nullopt;
-  return value->get<double>();
-}
 
 std::optional<std::int64_t> best_step_in(const Json& run_state) {
   if (run_metric(run_state).empty()) return std::nullopt;

@@ -26,10 +26,6 @@ struct ListedCheckpoint {
   bool best = false;  ///< Of the run, as its newest complete checkpoint knows it.
 };
 
-/// The number `metric` in what the last evaluation before the checkpoint said; nothing when there
-/// is none.
-std::optional<double> score_in(const Json& run_state, const std::string& metric);
-
 /// The step of the best checkpoint by the run's own score; nothing where it keeps none.
 std::optional<std::int64_t> best_step_in(const Json& run_state);
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "muster/base/json.h"
+
 namespace muster::checkpoint {
 
 /// A checkpoint is kept when any one of these says so.
@@ -18,6 +20,9 @@ struct Retention {
   std::optional<std::int64_t> keep_step = std::nullopt;  ///< And this one: the best so far, say.
   int keep_best = 0;             ///< And this many with the best scores; 0: none for this reason.
   bool larger_is_better = true;  ///< Of scores.
+  /// The score is run_state["metrics"][metric], where run_state["evaluated_step"] is the
+  /// checkpoint's own or not there.
+  std::string metric{};
 
   /// Throws ConfigError naming all options that are out of bounds.
   void validate() const;
@@ -39,6 +44,13 @@ struct Verdict {
 /// A verdict on each, by step. Of equal scores that of the smallest step is the best. `candidates`
 /// in any order; of two of a step the first counts. Pure.
 std::vector<Verdict> judge(const Retention& retention, std::span<const Candidate> candidates);
+
+/// The steps that are given up, ascending. Pure.
+std::vector<std::int64_t> expired_steps(std::span<const Verdict> verdicts);
+
+/// The score in a checkpoint's run state: that of the last evaluation before it. Nothing where
+/// there is none. Pure.
+std::optional<double> score_in(const Json& run_state, const std::string& metric);
 
 /// The steps that `retention` gives up, ascending, where there are no scores. `steps` in any order.
 /// Pure.
