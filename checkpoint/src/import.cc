@@ -14,15 +14,15 @@ namespace {
 /// Ranges of the file's tensors, by its names.
 using Shard = std::vector<TensorRange>;
 
-/// In the file's order, cut into shards of at most `shard_bytes`. At least one.
-std::vector<Shard> plan_shards(const SafetensorsFile& file, std::int64_t shard_bytes) {
+/// By name, cut into shards of at most `shard_bytes`. At least one.
+std::vector<Shard> plan_shards(const SafetensorsModel& file, std::int64_t shard_bytes) {
   std::vector<Shard> shards(1);
   std::int64_t room = shard_bytes;
-  for (const auto& [name, entry] : file.tensors()) {
-    TensorRange part = file.whole(name);
+  for (const auto& [name, whole] : file.tensors()) {
+    TensorRange part = whole;
     const std::int64_t numel = part.end;
     do {
-      const std::int64_t element_bytes = dtype_bytes(entry.dtype);
+      const std::int64_t element_bytes = dtype_bytes(whole.dtype);
       if (room < element_bytes) {
         shards.emplace_back();
         room = shard_bytes;
@@ -37,7 +37,7 @@ std::vector<Shard> plan_shards(const SafetensorsFile& file, std::int64_t shard_b
 }
 
 /// Reads one shard and writes it as a rank's.
-ShardRecord copy_shard(const SafetensorsFile& file, const Shard& shard, CheckpointStore& store,
+ShardRecord copy_shard(const SafetensorsModel& file, const Shard& shard, CheckpointStore& store,
                        int rank, int world_size, const std::string& prefix) {
   std::int64_t bytes = 0;
   for (const TensorRange& range : shard) bytes += range.bytes();
@@ -54,7 +54,7 @@ ShardRecord copy_shard(const SafetensorsFile& file, const Shard& shard, Checkpoi
   return store.write_shard(/*step=*/0, /*generation=*/0, rank, world_size, sources);
 }
 
-Json imported_run_state(const SafetensorsFile& file) {
+Json imported_run_state(const SafetensorsModel& file) {
   return {{"progress", {{"step", 0}}},
           {kImportedField,
            {{"file", file.path().filename().string()}, {"metadata", Json(file.metadata())}}}};
@@ -62,7 +62,7 @@ Json imported_run_state(const SafetensorsFile& file) {
 
 }  // namespace
 
-std::filesystem::path import_safetensors(const SafetensorsFile& file, CheckpointStore& store,
+std::filesystem::path import_safetensors(const SafetensorsModel& file, CheckpointStore& store,
                                          const ImportOptions& options) {
   MUSTER_CHECK_GE(options.shard_bytes, 8);
   if (!store.list().empty()) {

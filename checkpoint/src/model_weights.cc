@@ -21,7 +21,8 @@ fs::path checkpoint_at(const fs::path& path, Env& env) {
     if (info->complete) return info->path;
   }
   throw ConfigError(path.string() +
-                    ": expected a .safetensors file, a checkpoint or a directory with a complete "
+                    ": expected a .safetensors file, a .safetensors.index.json, a checkpoint or a "
+                    "directory with a complete "
                     "one, found none; check the path");
 }
 
@@ -29,11 +30,10 @@ fs::path checkpoint_at(const fs::path& path, Env& env) {
 
 ModelWeights ModelWeights::open(const fs::path& path, Env& env) {
   ModelWeights weights;
-  if (path.extension() == ".safetensors") {
+  if (names_safetensors(path)) {
     weights.path_ = path;
-    weights.file_ = SafetensorsFile::open(path, env);
-    for (const auto& [name, entry] : weights.file_->tensors())
-      weights.tensors_.emplace(name, weights.file_->whole(name));
+    weights.file_ = SafetensorsModel::open(path, env);
+    weights.tensors_ = weights.file_->tensors();
     return weights;
   }
   weights.path_ = checkpoint_at(path, env);

@@ -27,7 +27,7 @@ int export_to_hdf5(const Words& words) {
 int import_from_safetensors(const Words& words) {
   const ParsedWords parsed = take_words(words, "import", {"--as-is"}, 2, 2);
   const auto env = make_system_env();
-  const auto file = checkpoint::SafetensorsFile::open(parsed.operands[0], *env);
+  const auto file = checkpoint::SafetensorsModel::open(parsed.operands[0], *env);
   checkpoint::CheckpointStore store(parsed.operands[1], *env);
   checkpoint::ImportOptions options;
   if (parsed.switches.contains("--as-is")) options.prefix = "";

@@ -90,10 +90,9 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("fresh", &fresh, "Start over; the checkpoints there are moved aside, not deleted");
   set.add("allow-other-numerics", &allow_other_numerics,
           "Resume although machine class or library versions differ (bits will too)");
-  set.add(
-      "init-from", &init_from,
-      "Weights that a new run begins with: a .safetensors file, a checkpoint, or a directory of "
-      "checkpoints");
+  set.add("init-from", &init_from,
+          "Weights that a new run begins with: a .safetensors file or .safetensors.index.json, a "
+          "checkpoint, or a directory of checkpoints");
   set.add("allow-missing", &allow_missing,
           "Tensors that --init-from may lack, have besides, or have in another shape: names with * "
           "and ?, by commas");

@@ -16,11 +16,12 @@ int import_command(const Words& words) {
 }
 
 std::string import_command_help() {
-  return "usage: muster import FILE.safetensors DIR [--as-is]\n"
-         "Writes the tensors of a safetensors file as the checkpoint of step 0 in DIR, which must "
-         "hold no checkpoints\n"
-         "yet: named as a trainer names a model's parameters and buffers (model.*), with checksums "
-         "of every byte.\n"
+  return "usage: muster import FILE DIR [--as-is]\n"
+         "Writes the tensors of FILE, a .safetensors file or the .safetensors.index.json of "
+         "several, as the checkpoint of\n"
+         "step 0 in DIR, which must hold no checkpoints yet: named as a trainer names a model's "
+         "parameters and buffers\n"
+         "(model.*), with checksums of every byte.\n"
          "  --as-is   keep the file's names as they are\n";
 }
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "muster/checkpoint/checkpoint_store.h"
-#include "muster/checkpoint/safetensors.h"
+#include "muster/checkpoint/safetensors_model.h"
 
 namespace muster::checkpoint {
 
@@ -26,7 +26,7 @@ struct ImportOptions {
 /// yet, and returns the checkpoint's path. run_state has "progress" {"step": 0} and "imported" with
 /// the file's name, size and metadata. Blocks. Throws CheckpointError: there are checkpoints, a
 /// name is none for checkpoints, reading or writing failed.
-std::filesystem::path import_safetensors(const SafetensorsFile& file, CheckpointStore& store,
+std::filesystem::path import_safetensors(const SafetensorsModel& file, CheckpointStore& store,
                                          const ImportOptions& options);
 
 }  // namespace muster::checkpoint

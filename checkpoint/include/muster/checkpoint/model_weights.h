@@ -10,17 +10,17 @@
 
 #include "muster/base/env.h"
 #include "muster/checkpoint/checkpoint.h"
-#include "muster/checkpoint/safetensors.h"
+#include "muster/checkpoint/safetensors_model.h"
 
 namespace muster::checkpoint {
 
 /// Holds names only; data is read on demand. Cheap to copy. Any thread.
 class ModelWeights {
  public:
-  /// `path` is a safetensors file (by its name), a checkpoint, or a directory of checkpoints: then
-  /// the newest complete one. Of a checkpoint the tensors under kModelPrefix are the model's. `env`
-  /// must outlive the weights. Blocks. Throws ConfigError when there is no such thing there,
-  /// CheckpointError when it cannot be read.
+  /// `path` is a safetensors file or the index of several (by its name), a checkpoint, or a
+  /// directory of checkpoints: then the newest complete one. Of a checkpoint the tensors under
+  /// kModelPrefix are the model's. `env` must outlive the weights. Blocks. Throws ConfigError when
+  /// there is no such thing there, CheckpointError when it cannot be read.
   static ModelWeights open(const std::filesystem::path& path, Env& env);
 
   /// The file or the checkpoint.
@@ -40,7 +40,7 @@ class ModelWeights {
   std::filesystem::path path_;
   std::map<std::string, TensorRange> tensors_;
   std::optional<Checkpoint> checkpoint_;  // or
-  std::optional<SafetensorsFile> file_;
+  std::optional<SafetensorsModel> file_;
 };
 
 }  // namespace muster::checkpoint
