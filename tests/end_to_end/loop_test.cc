@@ -75,6 +75,18 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
     EXPECT_EQ(score_of(killed.checkpoint_paths()[i]), score_of(calm.checkpoint_paths()[i]));
 }
 
+TEST(Loop, TheBestSoManyStayAlsoWhereTheRunIsKilled) {
+  std::vector<std::string> options = kPatient;
+  options.insert(options.end(), {"--keep-best", "3"});
+  Job killed(MUSTER_WATCHED_FIT, options);
+  const ProgramResult result = killed.run(2, {}, {}, dies_at(48));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  // Evaluated every 10 steps, each as far from the best as it is from step 30; of two as far the
+  // earlier stays. Those of steps 25 and 35 have no score of their own.
+  EXPECT_THAT(names(killed),
+              ElementsAre("step-00000020", "step-00000030", "step-00000040", "step-00000060"));
+}
+
 TEST(Loop, AScoreThatIsNoMetricIsNamed) {
   Job job(MUSTER_WATCHED_FIT, {"--score", "max:accuracy"});
   const ProgramResult result = job.run(2);

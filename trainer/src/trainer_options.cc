@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "muster/base/error.h"
@@ -79,6 +80,8 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("keep-checkpoints", &keep_checkpoints, "Newest checkpoints to keep");
   set.add("keep-every", &keep_every,
           "Also keep every checkpoint whose step is a multiple of this; 0: none");
+  set.add("keep-best", &keep_best,
+          "Also keep the checkpoints with the so many best --score; the very best is always kept");
   set.add("checkpoint-staging-mib", &checkpoint_staging_mib,
           "MiB a rank for the copy that is saved in the background; a larger part is written while "
           "the step waits; 0: as much as it needs");
@@ -135,6 +138,7 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "checkpoint-every",
                                                                  "keep-checkpoints",
                                                                  "keep-every",
+                                                                 "keep-best",
                                                                  "checkpoint-staging-mib",
                                                                  "checkpoint-failures",
                                                                  "fresh",
@@ -226,6 +230,9 @@ std::vector<std::string> TrainerOptions::validate() const {
           "a --checkpoint-dir beside it", checkpoint_every);
   require(keep_checkpoints >= 1, "--keep-checkpoints", "1 or more", keep_checkpoints);
   require(keep_every >= 0, "--keep-every", "0 or more", keep_every);
+  require(keep_best >= 0 && keep_best <= std::numeric_limits<int>::max(), "--keep-best",
+          "0 or more", keep_best);
+  require(keep_best == 0 || !score.empty(), "--keep-best", "a --score beside it", keep_best);
   require(checkpoint_staging_mib >= 0 && checkpoint_staging_mib <= (std::int64_t{1} << 40),
           "--checkpoint-staging-mib", "0 or more", checkpoint_staging_mib);
   require(checkpoint_failures >= 0, "--checkpoint-failures", "0 or more", checkpoint_failures);

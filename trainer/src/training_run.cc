@@ -228,6 +228,7 @@ bool TrainingRun::evaluate() {
   const MetricSums sums = evaluate_on(validation_dataset_ ? *validation_dataset_ : *test_dataset_);
   progress_report_.pause(internal::ProgressReport::Clock::now());
   metrics_ = internal::metrics_to_json(sums);
+  evaluated_step_ = progress_.step;
   bool best = false;
   if (score_watch_) {
     internal::run_alike(communicator_, [&] {
@@ -266,6 +267,7 @@ Json TrainingRun::run_state() const {
                   {"trained_seconds", trained().count()},
                   {"muster", kVersion}}}};
   if (score_watch_) state["score"] = score_watch_->to_json();
+  if (!evaluated_step_.is_null()) state["evaluated_step"] = evaluated_step_;
   if (!init_from_.is_null()) state["init_from"] = init_from_;
   return state;
 }

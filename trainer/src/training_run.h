@@ -86,6 +86,7 @@ class TrainingRun {
   Json job_;
   Json numerics_;
   Json metrics_ = Json::object();  // of the latest evaluation
+  Json evaluated_step_;            // its step; null before the first
   Json init_from_;                 // the path of the weights the run began with; null: its own
   std::shared_ptr<torch::nn::Module> model_;
   std::shared_ptr<const Dataset> test_dataset_;

@@ -114,8 +114,13 @@ void TrainingRun::restore() {
   bool resumed = false;
   if (!options_.checkpoint_dir.empty()) {
     const std::filesystem::path directory = options_.run_directory();
-    const checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
-                                          .keep_every = options_.keep_every};
+    checkpoint::Retention retention{.keep_last = static_cast<int>(options_.keep_checkpoints),
+                                    .keep_every = options_.keep_every,
+                                    .keep_best = static_cast<int>(options_.keep_best)};
+    if (score_watch_) {
+      retention.metric = score_watch_->metric();
+      retention.larger_is_better = score_watch_->rule().larger_is_better;
+    }
     internal::SaveOptions save_options{.retention = retention,
                                        .failures_allowed = options_.checkpoint_failures,
                                        .fresh = options_.fresh};
@@ -145,6 +150,7 @@ void TrainingRun::go_on_from(const Json& run_state) {
   loader_->restore({progress_.epoch, progress_.position});
   trained_before_ = trained_seconds(run_state);
   metrics_ = run_state.value("metrics", Json::object());
+  evaluated_step_ = run_state.value("evaluated_step", Json());
   init_from_ = run_state.value("init_from", Json());
   const Json score = run_state.value("score", Json());
   const bool same_score = score_watch_ && score.is_object() && score_watch_->restore(score, origin);

@@ -63,6 +63,7 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 0;  ///< Steps; 0: at the end only.
   std::int64_t keep_checkpoints = 3;
   std::int64_t keep_every = 0;              ///< Steps; 0: off.
+  std::int64_t keep_best = 0;               ///< By `score`; 0: the very best alone.
   std::int64_t checkpoint_staging_mib = 0;  ///< Memory for a rank's part; 0: whatever it needs.
   std::int64_t checkpoint_failures = 0;     ///< Saves in a row that may fail; the last may not.
   std::string run;  ///< A directory of this name in checkpoint_dir; empty: checkpoint_dir itself.
