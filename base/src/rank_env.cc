@@ -61,6 +61,7 @@ RankEnv from_muster(const RankEnv::Lookup& lookup) {
   env.generation = number_or(lookup, "MUSTER_GENERATION", 0);
   env.node_memory_fd = number_or(lookup, "MUSTER_NODE_MEMORY_FD", -1);
   env.control_fd = number_or(lookup, "MUSTER_CONTROL_FD", -1);
+  env.snapshot_fd = number_or(lookup, "MUSTER_SNAPSHOT_FD", -1);
   env.replaces_lost_rank = number_or(lookup, "MUSTER_REPLACEMENT", 0) != 0;
   env.run_id = lookup("MUSTER_RUN_ID").value_or("");
   return env;
@@ -161,6 +162,7 @@ std::vector<std::pair<std::string, std::string>> RankEnv::to_environment() const
           {"MUSTER_GENERATION", std::to_string(generation)},
           {"MUSTER_NODE_MEMORY_FD", std::to_string(node_memory_fd)},
           {"MUSTER_CONTROL_FD", std::to_string(control_fd)},
+          {"MUSTER_SNAPSHOT_FD", std::to_string(snapshot_fd)},
           {"MUSTER_REPLACEMENT", std::to_string(replaces_lost_rank ? 1 : 0)},
           {"MUSTER_RUN_ID", run_id},
           {"MUSTER_FLIGHT_DIR", flight_directory}};

@@ -12,7 +12,7 @@
 namespace muster::launcher {
 
 Generation::Generation(const std::vector<RankPlan>& plan, const ProgramSpec& program,
-                       std::chrono::milliseconds leave_grace, Console& console,
+                       int snapshot_fd, std::chrono::milliseconds leave_grace, Console& console,
                        OnMessage on_message)
     : on_message_(std::move(on_message)),
       leave_grace_(leave_grace),
@@ -24,7 +24,8 @@ Generation::Generation(const std::vector<RankPlan>& plan, const ProgramSpec& pro
   };
   try {
     for (const RankPlan& one : plan) {
-      ranks_.push_back(std::make_unique<RankProcess>(one, program, memory_->fd(), console, note));
+      ranks_.push_back(std::make_unique<RankProcess>(
+          one, program, HeldMemory{memory_->fd(), snapshot_fd}, console, note));
     }
     for (const auto& rank : ranks_) rank->confirm_started();
   } catch (...) {

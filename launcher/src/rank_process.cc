@@ -20,7 +20,7 @@ constexpr int kReadsPerTurn = 16;
 
 }  // namespace
 
-RankProcess::RankProcess(const RankPlan& plan, const ProgramSpec& program, int node_memory_fd,
+RankProcess::RankProcess(const RankPlan& plan, const ProgramSpec& program, const HeldMemory& memory,
                          Console& console, OnMessage on_message)
     : console_(console),
       on_message_(std::move(on_message)),
@@ -30,13 +30,14 @@ RankProcess::RankProcess(const RankPlan& plan, const ProgramSpec& program, int n
   const FileDescriptor their_end(theirs);
   RankEnv env = plan.env;
   env.control_fd = theirs;
-  env.node_memory_fd = node_memory_fd;
+  env.node_memory_fd = memory.node_memory_fd;
+  env.snapshot_fd = memory.snapshot_fd;
   // Absolute, since a program may change its directory before it joins.
   env.flight_directory = std::filesystem::absolute(plan.log_path).parent_path();
   spec_ = {program.program,
            program.arguments,
            merge_environment(program.environment, env),
-           {theirs, node_memory_fd}};
+           {theirs, memory.node_memory_fd, memory.snapshot_fd}};
   child_ = start_child(spec_);
   report_.rank = plan.env.rank;
   report_.pid = child_.pid;

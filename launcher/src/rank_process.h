@@ -23,6 +23,12 @@ struct ProgramSpec {
   std::vector<std::string> environment;  ///< The launcher's own.
 };
 
+/// Descriptors of memory that the launcher holds and its ranks inherit.
+struct HeldMemory {
+  int node_memory_fd = -1;
+  int snapshot_fd = -1;
+};
+
 /// Not movable: handlers point at it.
 class RankProcess {
  public:
@@ -30,7 +36,7 @@ class RankProcess {
 
   /// Opens the log and forks. `console` gets the output of rank 0. Throws ConfigError or
   /// InternalError.
-  RankProcess(const RankPlan& plan, const ProgramSpec& program, int node_memory_fd,
+  RankProcess(const RankPlan& plan, const ProgramSpec& program, const HeldMemory& memory,
               Console& console, OnMessage on_message);
   RankProcess(const RankProcess&) = delete;
   RankProcess& operator=(const RankProcess&) = delete;

@@ -65,6 +65,7 @@ Supervisor::Supervisor(LaunchOptions options)
       started_(TimePoint::clock::now()),
       guard_(run_id_),
       spared_(own_children()),
+      snapshots_(checkpoint::SnapshotMemory::create()),
       console_(STDOUT_FILENO, STDERR_FILENO, options_.quiet),
       run_file_(log_directory_ / "run.json") {
   adopt_orphans();
@@ -95,7 +96,7 @@ Decision Supervisor::live_one_generation(int number) {
   course_ = Course{};
   // A message can be there before the constructor has returned: only the number is known to it.
   Generation generation(plan_generation(history_.world_size, number, run_id_, log_directory_),
-                        program_, options_.grace, console_,
+                        program_, snapshots_->fd(), options_.grace, console_,
                         [this, number](RankProcess& rank, const ControlMessage& message) {
                           on_message(number, rank, message);
                         });

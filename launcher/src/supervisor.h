@@ -10,6 +10,7 @@
 #include "console.h"
 #include "generation.h"
 #include "launch_options.h"
+#include "muster/checkpoint/snapshot_memory.h"
 #include "process_guard.h"
 #include "restart_policy.h"
 #include "run_file.h"
@@ -71,6 +72,8 @@ class Supervisor {
   /// our output in `muster run ... 2> >(tee log)`.
   std::vector<pid_t> spared_;
   SignalSource signals_;
+  /// What the ranks of one generation leave to those of the next.
+  std::unique_ptr<checkpoint::SnapshotMemory> snapshots_;
   Console console_;
   RunFile run_file_;
   RunStatus status_;

@@ -32,17 +32,12 @@ std::string config_error(const Variables& variables) {
 }
 
 Variables muster_variables() {
-  return {{"MUSTER_RANK", "5"},
-          {"MUSTER_WORLD_SIZE", "8"},
-          {"MUSTER_LOCAL_RANK", "1"},
-          {"MUSTER_LOCAL_WORLD_SIZE", "4"},
-          {"MUSTER_NODE_RANK", "1"},
-          {"MUSTER_GENERATION", "2"},
-          {"MUSTER_NODE_MEMORY_FD", "7"},
-          {"MUSTER_CONTROL_FD", "9"},
-          {"MUSTER_REPLACEMENT", "1"},
-          {"MUSTER_RUN_ID", "run-3"},
-          {"MUSTER_FLIGHT_DIR", "/logs/flight"}};
+  return {{"MUSTER_RANK", "5"},           {"MUSTER_WORLD_SIZE", "8"},
+          {"MUSTER_LOCAL_RANK", "1"},     {"MUSTER_LOCAL_WORLD_SIZE", "4"},
+          {"MUSTER_NODE_RANK", "1"},      {"MUSTER_GENERATION", "2"},
+          {"MUSTER_NODE_MEMORY_FD", "7"}, {"MUSTER_CONTROL_FD", "9"},
+          {"MUSTER_SNAPSHOT_FD", "11"},   {"MUSTER_REPLACEMENT", "1"},
+          {"MUSTER_RUN_ID", "run-3"},     {"MUSTER_FLIGHT_DIR", "/logs/flight"}};
 }
 
 TEST(RankEnv, NothingSetIsAWorldOfOne) {
@@ -68,6 +63,7 @@ TEST(RankEnv, ReadsMuster) {
   EXPECT_EQ(env.node_memory_fd, 7);
   EXPECT_TRUE(env.replaces_lost_rank);
   EXPECT_EQ(env.control_fd, 9);
+  EXPECT_EQ(env.snapshot_fd, 11);
   EXPECT_EQ(env.run_id, "run-3");
   EXPECT_EQ(env.description(), "rank 5/8 gen 2");
 }

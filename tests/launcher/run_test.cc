@@ -143,8 +143,9 @@ TEST_F(RunTest, RanksGetACleanStart) {
                         "awk '{print \"session of its own:\", $1 == $6}' /proc/$$/stat; "
                         "grep SigIgn /proc/self/status; echo $MUSTER_RANK of $MUSTER_WORLD_SIZE"});
   EXPECT_EQ(muster.wait(), 0);
-  // Standard input is empty, two descriptors beside the three, no signal is ignored.
-  EXPECT_EQ(muster.output(), "2\nsession of its own: 1\nSigIgn:\t0000000000000000\n0 of 2\n");
+  // Standard input is empty, three descriptors (control, node memory, snapshots) beside the three,
+  // no signal is ignored.
+  EXPECT_EQ(muster.output(), "3\nsession of its own: 1\nSigIgn:\t0000000000000000\n0 of 2\n");
 }
 
 TEST_F(RunTest, AnUnwritableLogDirectoryIsAConfigError) {

@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/accumulate.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -13,7 +14,7 @@
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
-#include "muster/checkpoint/restore_search.h"
+#include "muster/checkpoint/restore_source.h"
 #include "tensor_dtype.h"
 #include "text_exchange.h"
 
@@ -32,6 +33,13 @@ SourceRange range_of(const StateTensor& tensor, FlatRange part) {
                     tensor.begin + part.begin, tensor.begin + part.end};
   const auto* base = static_cast<const char*>(tensor.flat.const_data_ptr());
   return {std::move(range), base + part.begin * tensor.flat.element_size()};
+}
+
+/// The run's best checkpoint, which its end needs.
+std::optional<std::int64_t> best_step_of(const Json& run_state) {
+  const Json score = run_state.value("score", Json::object());
+  if (!score.is_object() || !score.contains("best_step")) return std::nullopt;
+  return score.at("best_step").get<std::int64_t>();
 }
 
 FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
@@ -98,6 +106,8 @@ CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv&
     if (options.fresh && rank_env_.generation == 0) move_aside();
     store_.prepare();
   }
+  if (options.snapshots)
+    snapshot_memory_ = checkpoint::SnapshotMemory::attach(rank_env_.snapshot_fd);
   communicator_.barrier().wait();
 }
 
@@ -129,29 +139,59 @@ void CheckpointSaver::move_aside() {
 std::optional<Json> CheckpointSaver::restore(
     Engine& engine,
     const std::function<void(const Json& run_state, const std::string& origin)>& check) {
-  std::optional<checkpoint::RestoreSearch> search;
-  if (rank_env_.rank == 0) search.emplace(store_, *env_);
+  std::optional<checkpoint::TierSearch> search;
+  if (rank_env_.rank == 0)
+    search.emplace(store_, *env_, snapshot_memory_.get(), rank_env_.generation, best_step_of);
   std::string damage;
   while (true) {
-    std::string path;
+    std::string found;
     if (search) {
-      if (const auto next = search->next()) path = next->directory().string();
+      if (const auto next = search->next()) found = checkpoint::to_text(*next);
     }
-    path = broadcast_text(communicator_, path);
-    if (path.empty()) break;
-    const Checkpoint checkpoint = Checkpoint::open(path, *env_);
-    const Json& run_state = checkpoint.manifest().run_state;
-    check(run_state, path);
-    damage = read_into(engine, checkpoint);
-    if (damage.empty()) return run_state;
+    found = broadcast_text(communicator_, found);
+    if (found.empty()) break;
+    const checkpoint::RestoreSource source(checkpoint::tier_state_from_text(found), store_,
+                                           snapshot_memory_.get(), *env_);
+    const Json& run_state = source.checkpoint().manifest().run_state;
+    check(run_state, source.name());
+    damage = read_into(engine, source.checkpoint());
+    if (damage.empty()) {
+      begin_snapshots(source.snapshot());
+      return run_state;
+    }
     if (search) search->reject(damage);
   }
+  begin_snapshots(std::nullopt);
   if (damage.empty()) return std::nullopt;
   throw CheckpointError("expected a whole checkpoint before the damaged one, found none in " +
                         store_.directory().string() +
                         ", and a part of the damaged one is read already; it is set aside: start "
                         "again to begin anew. " +
                         damage);
+}
+
+void CheckpointSaver::begin_snapshots(const std::optional<checkpoint::SnapshotId>& restored) {
+  restored_snapshot_ = restored.has_value();
+  if (!snapshot_memory_) return;
+  snapshots_.emplace(*snapshot_memory_, rank_env_.rank, rank_env_.world_size, rank_env_.generation,
+                     restored);
+}
+
+void CheckpointSaver::snapshot(Engine& engine, std::int64_t step, const Json& run_state) {
+  const auto begin = std::chrono::steady_clock::now();
+  snapshots_->write(step, stored_ranges(engine), run_state);
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+  ++snapshots_taken_;
+  snapshot_time_ += time;
+  longest_snapshot_ = std::max(longest_snapshot_, time);
+}
+
+void CheckpointSaver::tell_snapshots() const {
+  if (snapshots_taken_ == 0 || rank_env_.rank != 0) return;
+  const double all = snapshot_time_.count();
+  MUSTER_LOG(INFO) << snapshots_taken_ << " snapshots held the training steps for "
+                   << all * 1e3 / static_cast<double>(snapshots_taken_) << " ms each, "
+                   << longest_snapshot_.count() * 1e3 << " ms at most";
 }
 
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
@@ -190,6 +230,15 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
                             std::optional<std::int64_t> best_step) {
   settle_all();
   retention_.keep_step = best_step;
+  writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size,
+                      stored_ranges(engine));
+  tell_staging();
+  in_flight_ = true;
+  step_ = step;
+  run_state_ = std::move(run_state);
+}
+
+std::vector<SourceRange> CheckpointSaver::stored_ranges(Engine& engine) const {
   std::vector<SourceRange> sources;
   for (const StateTensor& tensor : engine.state()) {
     // What every rank holds is divided over the files; what is sharded goes to its owner's.
@@ -199,11 +248,7 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
     if (part.numel() > 0 || (rank_env_.rank == 0 && empty))
       sources.push_back(range_of(tensor, part));
   }
-  writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size, sources);
-  tell_staging();
-  in_flight_ = true;
-  step_ = step;
-  run_state_ = std::move(run_state);
+  return sources;
 }
 
 void CheckpointSaver::tell_staging() {
@@ -306,6 +351,7 @@ void CheckpointSaver::settle_all() {
 void CheckpointSaver::finish() {
   failures_allowed_ = 0;
   settle_all();
+  tell_snapshots();
 }
 
 void CheckpointSaver::fail(const std::string& message) {

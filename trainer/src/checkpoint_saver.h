@@ -3,6 +3,7 @@
 #ifndef MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 #define MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "flat_layout.h"
 #include "muster/base/env.h"
@@ -19,6 +21,7 @@
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/checkpoint_store.h"
 #include "muster/checkpoint/retention.h"
+#include "muster/checkpoint/snapshot_memory.h"
 #include "muster/trainer/engine.h"
 
 namespace muster::internal {
@@ -32,7 +35,8 @@ struct SaveOptions {
   std::int64_t failures_allowed = 0;  ///< In a row.
   /// A rank's part of more is written while the step waits.
   std::int64_t most_staging_bytes = std::numeric_limits<std::int64_t>::max();
-  bool fresh = false;  ///< Move aside what is in the directory.
+  bool fresh = false;      ///< Move aside what is in the directory.
+  bool snapshots = false;  ///< In the memory that the launcher holds.
 };
 
 /// A save: every rank copies its part and goes on training while a background thread writes it;
@@ -51,14 +55,22 @@ class CheckpointSaver {
   CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
                   Communicator& communicator, const SaveOptions& options, OnCommitted on_committed);
 
-  /// Collective. Fills the engine's state from the newest valid checkpoint; returns its run state,
-  /// or nothing where there is none. `check` sees the run state before anything is changed and
-  /// throws to refuse it. Bytes are checked as they are read, each rank those that it needs (of
-  /// what all need, a part): where one finds damage, the checkpoint is set aside and the one before
-  /// read over it. Throws CheckpointError where there is none before it.
+  /// Collective. Fills the engine's state from the newest snapshot or checkpoint that is whole;
+  /// returns its run state, or nothing where there is none. `check` sees the run state before
+  /// anything is changed and throws to refuse it. Bytes are checked as they are read, each rank
+  /// those that it needs (of what all need, a part): where one finds damage, the checkpoint is set
+  /// aside and the one before read over it. Throws CheckpointError where there is none before it.
   std::optional<Json> restore(
       Engine& engine,
       const std::function<void(const Json& run_state, const std::string& origin)>& check);
+
+  /// What restore() restored was a snapshot: it is on no disk.
+  bool restored_snapshot() const { return restored_snapshot_; }
+
+  /// With SaveOptions::snapshots, once restore() was called; a collective lies between two calls.
+  /// Copies this rank's part into the launcher's memory. Blocks for the copy. Throws
+  /// CheckpointError.
+  void snapshot(Engine& engine, std::int64_t step, const Json& run_state);
 
   /// Collective, with no save in flight. Fills the engine's state from the checkpoint of `step`.
   /// Throws CheckpointError where it is not there, or damaged.
@@ -85,6 +97,9 @@ class CheckpointSaver {
   void finish();
 
  private:
+  std::vector<checkpoint::SourceRange> stored_ranges(Engine& engine) const;
+  void begin_snapshots(const std::optional<checkpoint::SnapshotId>& restored);
+  void tell_snapshots() const;
   void end_part();
   void settle_all();
   void tell_staging();
@@ -105,6 +120,12 @@ class CheckpointSaver {
   checkpoint::Retention retention_;
   std::int64_t failures_allowed_;
   OnCommitted on_committed_;
+  std::unique_ptr<checkpoint::SnapshotMemory> snapshot_memory_;  // nullptr: no snapshots
+  std::optional<checkpoint::SnapshotWriter> snapshots_;
+  bool restored_snapshot_ = false;
+  std::int64_t snapshots_taken_ = 0;
+  std::chrono::duration<double> snapshot_time_{0};  // of all copies together
+  std::chrono::duration<double> longest_snapshot_{0};
 
   bool in_flight_ = false;   // parts are being written; the same on every rank
   bool unsettled_ = false;   // a commit whose end not all ranks know of; the same on every rank

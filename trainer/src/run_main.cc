@@ -108,6 +108,12 @@ int finish(RunOutcome outcome, ControlChannel* control) {
 void check_options(const RankEnv& env, const Trainer& trainer) {
   const std::vector<std::string> problems = trainer.options.validate();
   if (!problems.empty()) throw ConfigError(all_problems(problems));
+  if (trainer.options.snapshot_every > 0 && env.snapshot_fd < 0) {
+    throw ConfigError(
+        "--snapshot-every: expected muster run, which holds the memory of snapshots while ranks "
+        "come and go, found that something else started this program; start it with muster run, "
+        "or give --snapshot-every 0");
+  }
   if (trainer.options.logical_ranks < env.world_size) {
     throw ConfigError("--logical-ranks: expected at least the world size (" +
                       std::to_string(env.world_size) + "), found " +

@@ -77,6 +77,9 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("checkpoint-dir", &checkpoint_dir,
           "Where checkpoints and metrics.jsonl go, and where a resume begins; empty: none");
   set.add("checkpoint-every", &checkpoint_every, "Steps between checkpoints; 0: at the end only");
+  set.add("snapshot-every", &snapshot_every,
+          "Steps between copies of the state in memory that muster run holds, from which the job "
+          "goes on when ranks die; twice its part of the state for each rank; 0: none");
   set.add("keep-checkpoints", &keep_checkpoints, "Newest checkpoints to keep");
   set.add("keep-every", &keep_every,
           "Also keep every checkpoint whose step is a multiple of this; 0: none");
@@ -136,6 +139,7 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "min-delta",
                                                                  "checkpoint-dir",
                                                                  "checkpoint-every",
+                                                                 "snapshot-every",
                                                                  "keep-checkpoints",
                                                                  "keep-every",
                                                                  "keep-best",
@@ -228,6 +232,9 @@ std::vector<std::string> TrainerOptions::validate() const {
   require(checkpoint_every >= 0, "--checkpoint-every", "0 or more", checkpoint_every);
   require(checkpoint_every == 0 || !checkpoint_dir.empty(), "--checkpoint-every",
           "a --checkpoint-dir beside it", checkpoint_every);
+  require(snapshot_every >= 0, "--snapshot-every", "0 or more", snapshot_every);
+  require(snapshot_every == 0 || !checkpoint_dir.empty(), "--snapshot-every",
+          "a --checkpoint-dir beside it", snapshot_every);
   require(keep_checkpoints >= 1, "--keep-checkpoints", "1 or more", keep_checkpoints);
   require(keep_every >= 0, "--keep-every", "0 or more", keep_every);
   require(keep_best >= 0 && keep_best <= std::numeric_limits<int>::max(), "--keep-best",

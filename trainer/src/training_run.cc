@@ -61,6 +61,8 @@ double score_of(const MetricSums& sums, const std::string& metric) {
 RunOutcome TrainingRun::run() {
   began_ = std::chrono::steady_clock::now();
   internal::StopReason stop = internal::StopReason::kNone;
+  // A run that is at its end already makes no step that would be saved.
+  if (saver_ && saver_->restored_snapshot() && !ended_.empty()) save();
   while (ended_.empty() && stop == internal::StopReason::kNone) {
     const StepReport report = train_step();
     const Agreement agreement = agree();
@@ -76,6 +78,8 @@ RunOutcome TrainingRun::run() {
     if (ended_.empty()) ended_ = end_reached(false);
     stop = agreement.stop;
     if (saver_ && (best || checkpoint_due() || stop != internal::StopReason::kNone)) save();
+    if (stop == internal::StopReason::kNone && snapshot_due())
+      saver_->snapshot(*engine_, progress_.step, run_state());
   }
   if (saver_) saver_->finish();
   communicator_.barrier().wait();  // nobody leaves before rank 0 has committed
@@ -248,6 +252,12 @@ bool TrainingRun::evaluate() {
 bool TrainingRun::checkpoint_due() const {
   if (!ended_.empty()) return true;
   return options_.checkpoint_every > 0 && progress_.step % options_.checkpoint_every == 0;
+}
+
+// The last state of a run is what its last checkpoint is for.
+bool TrainingRun::snapshot_due() const {
+  const std::int64_t every = options_.snapshot_every;
+  return every > 0 && ended_.empty() && progress_.step % every == 0;
 }
 
 void TrainingRun::save() {

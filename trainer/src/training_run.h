@@ -64,6 +64,7 @@ class TrainingRun {
   MetricSums evaluate_on(const Dataset& dataset);
   bool checkpoint_due() const;
   void save();
+  bool snapshot_due() const;
   Json run_state() const;
   /// Why training ends here; empty where it goes on.
   std::string end_reached(bool time_is_up) const;

@@ -123,7 +123,8 @@ void TrainingRun::restore() {
     }
     internal::SaveOptions save_options{.retention = retention,
                                        .failures_allowed = options_.checkpoint_failures,
-                                       .fresh = options_.fresh};
+                                       .fresh = options_.fresh,
+                                       .snapshots = options_.snapshot_every > 0};
     if (options_.checkpoint_staging_mib > 0)
       save_options.most_staging_bytes = options_.checkpoint_staging_mib << 20;
     saver_.emplace(
@@ -156,7 +157,12 @@ void TrainingRun::go_on_from(const Json& run_state) {
   const bool same_score = score_watch_ && score.is_object() && score_watch_->restore(score, origin);
   if (world_.env().rank != 0) return;
   if (same_score) tell_best(score);
-  MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from " << origin;
+  if (saver_->restored_snapshot()) {
+    MUSTER_LOG(INFO) << "resumed from snapshot of step " << progress_.step
+                     << ", which muster run held in memory";
+  } else {
+    MUSTER_LOG(INFO) << "resumed at step " << progress_.step << " from " << origin;
+  }
 }
 
 void TrainingRun::check_resumable(const Json& run_state, const std::string& origin) {

@@ -29,6 +29,7 @@ struct RankEnv {
   int generation = 0;
   int node_memory_fd = -1;  ///< Of NodeMemory; under `muster run` only.
   int control_fd = -1;      ///< Of ControlChannel; under `muster run` only.
+  int snapshot_fd = -1;     ///< Of the checkpoints' SnapshotMemory; under `muster run` only.
   /// This process takes the place of a lost rank: it joins once the others call
   /// Communicator::replace().
   bool replaces_lost_rank = false;

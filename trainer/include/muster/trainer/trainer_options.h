@@ -61,6 +61,7 @@ struct TrainerOptions {
   // Checkpoints.
   std::string checkpoint_dir;         ///< Empty: none.
   std::int64_t checkpoint_every = 0;  ///< Steps; 0: at the end only.
+  std::int64_t snapshot_every = 0;    ///< Steps; 0: off.
   std::int64_t keep_checkpoints = 3;
   std::int64_t keep_every = 0;              ///< Steps; 0: off.
   std::int64_t keep_best = 0;               ///< By `score`; 0: the very best alone.
