@@ -28,8 +28,7 @@ class Generation {
 
   /// Starts the ranks of `plan` (at least one) and returns when all of them run. Throws ConfigError
   /// when the program cannot be started; nothing of it runs then. `leave_grace` is what a rank has
-  /// to leave in after its Done. `snapshot_fd`
-  /// is of the memory that outlives the generation.
+  /// to leave in after its Done. `snapshot_fd` is of the memory that outlives the generation.
   Generation(const std::vector<RankPlan>& plan, const ProgramSpec& program, int snapshot_fd,
              std::chrono::milliseconds leave_grace, Console& console, OnMessage on_message);
   /// Kills what still runs.

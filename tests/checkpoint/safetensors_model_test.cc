@@ -35,19 +35,7 @@ class SafetensorsModelTest : public ::testing::Test {
   }
 
   void write_part(const std::string& name, const SampleState& state) {
-    std::vector<TensorRange> tensors;
-    std::map<std::string, const std::byte*> data;
-    for (const SampleTensor& tensor : state) {
-      tensors.push_back(tensor.whole);
-      data[tensor.whole.name] = tensor.data.data();
-    }
-    write_safetensors(
-        "/m/" + name, tensors, {{"format", "pt"}},
-        [&](const TensorRange& range, void* out) {
-          std::memcpy(out, data.at(range.name) + range.begin * dtype_bytes(range.dtype),
-                      static_cast<std::size_t>(range.bytes()));
-        },
-        env_);
+    write_safetensors_of("/m/" + name, state, env_, {{"format", "pt"}});
   }
 
   void write_text(const std::string& text) { env_.write_text_atomically(kIndex, text); }

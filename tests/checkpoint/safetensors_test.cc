@@ -45,23 +45,6 @@ SampleState reference_state() {
   return state;
 }
 
-void write(const std::filesystem::path& path, const SampleState& state, Env& env,
-           const std::map<std::string, std::string>& metadata = {}) {
-  std::vector<TensorRange> tensors;
-  std::map<std::string, const std::byte*> data;
-  for (const SampleTensor& tensor : state) {
-    tensors.push_back(tensor.whole);
-    data[tensor.whole.name] = tensor.data.data();
-  }
-  write_safetensors(
-      path, tensors, metadata,
-      [&](const TensorRange& range, void* out) {
-        std::memcpy(out, data.at(range.name) + range.begin * dtype_bytes(range.dtype),
-                    static_cast<std::size_t>(range.bytes()));
-      },
-      env);
-}
-
 void expect_equal(const SafetensorsFile& file, const SampleState& state) {
   EXPECT_EQ(file.tensors().size(), state.size());
   for (const SampleTensor& tensor : state) {
@@ -87,7 +70,7 @@ TEST(SafetensorsTest, WritesTheReferencesBytes) {
   MemoryEnv memory;
   SampleState state = reference_state();
   std::swap(state.front(), state.back());  // the order given does not matter
-  write("/model.safetensors", state, memory, {{"format", "pt \xc3\xa9"}});
+  write_safetensors_of("/model.safetensors", state, memory, {{"format", "pt \xc3\xa9"}});
   EXPECT_EQ(memory.content("/model.safetensors"), env->read_text(golden_file()));
 }
 
@@ -99,7 +82,7 @@ TEST(SafetensorsTest, TensorsLargerThanTheBufferAndPartsOfThemComeBack) {
   for (std::size_t k = 0; k < state.back().data.size(); k += 1000) {
     state.back().data[k] = static_cast<std::byte>(k / 1000);
   }
-  write("/large.safetensors", state, env);
+  write_safetensors_of("/large.safetensors", state, env);
   const SafetensorsFile file = SafetensorsFile::open("/large.safetensors", env);
   expect_equal(file, state);
   TensorRange part = file.whole("wide");
@@ -112,7 +95,7 @@ TEST(SafetensorsTest, TensorsLargerThanTheBufferAndPartsOfThemComeBack) {
 
 TEST(SafetensorsTest, AFileWithoutTensorsIsOne) {
   MemoryEnv env;
-  write("/none.safetensors", {}, env);
+  write_safetensors_of("/none.safetensors", {}, env);
   EXPECT_EQ(env.content("/none.safetensors"), std::string("\x08\0\0\0\0\0\0\0{}      ", 16));
   EXPECT_TRUE(SafetensorsFile::open("/none.safetensors", env).tensors().empty());
 }
@@ -309,9 +292,10 @@ TEST(SafetensorsTest, AFailureOrPowerCutAnywhereLeavesTheOldFileOrTheNew) {
     bool written = false;
     for (std::int64_t k = 0; !written; ++k) {
       MemoryEnv env;
-      write("/x.safetensors", old_state, env);
+      write_safetensors_of("/x.safetensors", old_state, env);
       env.fail_at(k, failure, ENOSPC);
-      const std::string message = message_of([&] { write("/x.safetensors", new_state, env); });
+      const std::string message =
+          message_of([&] { write_safetensors_of("/x.safetensors", new_state, env); });
       written = message == "no error";
       if (!written) {
         EXPECT_THAT(message, AllOf(HasSubstr("/x.safetensors"), HasSubstr("ENOSPC")));
@@ -319,8 +303,8 @@ TEST(SafetensorsTest, AFailureOrPowerCutAnywhereLeavesTheOldFileOrTheNew) {
       env.stop_failing();
       env.lose_power();
       const std::string content = env.content("/x.safetensors");
-      write("/old", old_state, env);
-      write("/new", new_state, env);
+      write_safetensors_of("/old", old_state, env);
+      write_safetensors_of("/new", new_state, env);
       const bool is_new = content == env.content("/new");
       EXPECT_TRUE(is_new || (!written && content == env.content("/old"))) << k;
       ASSERT_LT(k, 100);

@@ -2,8 +2,11 @@
 #include "sample_state.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <utility>
+
+#include "muster/checkpoint/safetensors.h"
 
 namespace muster::checkpoint {
 namespace {
@@ -91,6 +94,23 @@ std::filesystem::path save(const CheckpointStore& store, const SampleState& stat
                            std::int64_t step, int world_size, int generation) {
   return store.commit(step, generation, write_shards(store, state, step, world_size, generation),
                       sample_run_state(step, world_size));
+}
+
+void write_safetensors_of(const std::filesystem::path& path, const SampleState& state, Env& env,
+                          const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorRange> tensors;
+  std::map<std::string, const std::byte*> data;
+  for (const SampleTensor& tensor : state) {
+    tensors.push_back(tensor.whole);
+    data[tensor.whole.name] = tensor.data.data();
+  }
+  write_safetensors(
+      path, tensors, metadata,
+      [&](const TensorRange& range, void* out) {
+        std::memcpy(out, data.at(range.name) + range.begin * dtype_bytes(range.dtype),
+                    static_cast<std::size_t>(range.bytes()));
+      },
+      env);
 }
 
 std::string first_difference(const Checkpoint& checkpoint, const SampleState& state) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ std::vector<ShardRecord> write_shards(const CheckpointStore& store, const Sample
 
 std::filesystem::path save(const CheckpointStore& store, const SampleState& state,
                            std::int64_t step, int world_size = 1, int generation = 0);
+
+/// A safetensors file of whole tensors.
+void write_safetensors_of(const std::filesystem::path& path, const SampleState& state, Env& env,
+                          const std::map<std::string, std::string>& metadata = {});
 
 /// Empty when every tensor of `state` reads back bit for bit; else the first that does not.
 std::string first_difference(const Checkpoint& checkpoint, const SampleState& state);

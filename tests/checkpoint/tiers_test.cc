@@ -52,9 +52,9 @@ TEST(Tiers, PartsOfDifferentWorldsStepsAndGenerationsAreNotPutTogether) {
 }
 
 TEST(Tiers, TheNewestStepIsTriedFirstAndOfOneStepTheNearest) {
-  const std::vector<TierState> expected = {
-      {Tier::kStore, 12}, {Tier::kMemory, 11, 3, 2}, {Tier::kMemory, 11, 1, 4}, {Tier::kDisk, 11},
-      {Tier::kStore, 11}, {Tier::kDisk, 10},         {Tier::kMemory, 9, 8, 1}};
+  const std::vector<TierState> expected = {{Tier::kDisk, 12},         {Tier::kMemory, 11, 3, 2},
+                                           {Tier::kMemory, 11, 1, 4}, {Tier::kDisk, 11},
+                                           {Tier::kDisk, 10},         {Tier::kMemory, 9, 8, 1}};
   std::vector<TierState> states = expected;
   std::reverse(states.begin(), states.end());
   EXPECT_EQ(restore_order(states), expected);

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "job.h"
 
@@ -61,28 +62,6 @@ TEST(BadInput, CheckpointDirectoryThatCannotBeWritten) {
                  "failed with CheckpointError: checkpoint directory " + job.checkpoints().string());
 }
 
-TEST(BadInput, TruncatedShardIsNamedAndTheCheckpointBeforeIsUsed) {
-  Job calm(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
-  ASSERT_EQ(calm.run(2).exit_code, 0);
-  Job job(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
-  ASSERT_EQ(job.run(2).exit_code, 0);
-  const fs::path newest = job.checkpoint_paths().back();
-  const fs::path shard = newest / "rank-00001-of-00002.h5";
-  fs::resize_file(shard, fs::file_size(shard) / 2);
-
-  const ProgramResult verify =
-      Program({std::string(MUSTER_BIN_DIR) + "/muster", "verify", newest.string()}, job.directory())
-          .wait();
-  EXPECT_EQ(verify.exit_code, 74);
-  EXPECT_THAT(verify.out + verify.err, HasSubstr("rank-00001-of-00002.h5"));
-
-  const ProgramResult result = job.run(3);
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("rank-00001-of-00002.h5"));
-  EXPECT_TRUE(fs::exists(newest.string() + ".damaged"));
-  EXPECT_EQ(job.state_hash(), calm.state_hash());
-}
-
 void flip_a_bit(const fs::path& path, std::streamoff at) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(at);
@@ -91,19 +70,40 @@ void flip_a_bit(const fs::path& path, std::streamoff at) {
   file.put(byte);
 }
 
-TEST(BadInput, AFlippedBitThatOneRankReadsMakesAllUseTheCheckpointBefore) {
+/// When `damage` has been done to a shard of the newest checkpoint, `world_size` ranks name the
+/// shard and go on from the checkpoint before, to the state of a calm run.
+void expect_the_checkpoint_before(int world_size,
+                                  const std::function<void(const fs::path& shard)>& damage) {
   Job calm(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
   ASSERT_EQ(calm.run(2).exit_code, 0);
   Job job(MUSTER_LINE_FIT, {"--checkpoint-every", "5", "--steps", "20"});
   ASSERT_EQ(job.run(2).exit_code, 0);
   const fs::path newest = job.checkpoint_paths().back();
-  const fs::path shard = newest / "rank-00001-of-00002.h5";
-  flip_a_bit(shard, static_cast<std::streamoff>(fs::file_size(shard)) - 3);
-  const ProgramResult result = job.run(2);
+  damage(newest / "rank-00001-of-00002.h5");
+  const ProgramResult result = job.run(world_size);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("rank-00001-of-00002.h5"));
   EXPECT_TRUE(fs::exists(newest.string() + ".damaged"));
   EXPECT_EQ(job.state_hash(), calm.state_hash());
+}
+
+TEST(BadInput, TruncatedShardIsNamedAndTheCheckpointBeforeIsUsed) {
+  expect_the_checkpoint_before(3, [](const fs::path& shard) {
+    fs::resize_file(shard, fs::file_size(shard) / 2);
+    const ScratchDirectory scratch;
+    const ProgramResult verify =
+        Program({std::string(MUSTER_BIN_DIR) + "/muster", "verify", shard.parent_path().string()},
+                scratch.path())
+            .wait();
+    EXPECT_EQ(verify.exit_code, 74);
+    EXPECT_THAT(verify.out + verify.err, HasSubstr("rank-00001-of-00002.h5"));
+  });
+}
+
+TEST(BadInput, AFlippedBitThatOneRankReadsMakesAllUseTheCheckpointBefore) {
+  expect_the_checkpoint_before(2, [](const fs::path& shard) {
+    flip_a_bit(shard, static_cast<std::streamoff>(fs::file_size(shard)) - 3);
+  });
 }
 
 TEST(BadInput, DamageInTheOnlyCheckpointEndsTheRunOnce) {
