@@ -241,10 +241,17 @@ class SystemEnv : public Env {
     return std::make_unique<SystemLargeReadableFile>(path);
   }
 
+  /// Not the standard library's: where somebody else was first and the look at what is there fails,
+  /// that one says "exists" and not why.
   void create_directories(const fs::path& path) override {
-    std::error_code error;
-    uninterrupted(error, [&] { fs::create_directories(path, error); });
-    if (error) throw FileError("create directory", path, error.value());
+    const auto make = [&] { return mkdir(path.c_str(), 0777); };
+    if (uninterrupted(make) == 0) return;
+    if (errno == ENOENT && path.has_parent_path()) {
+      create_directories(path.parent_path());
+      if (uninterrupted(make) == 0) return;
+    }
+    if (errno == EEXIST && is_directory(path)) return;
+    throw FileError("create directory", path, errno == EEXIST ? ENOTDIR : errno);
   }
 
   void sync_directory(const fs::path& path) override {
@@ -287,6 +294,14 @@ class SystemEnv : public Env {
   }
 
   std::chrono::system_clock::time_point now() override { return std::chrono::system_clock::now(); }
+
+ private:
+  bool is_directory(const fs::path& path) {
+    struct stat info {};
+    if (uninterrupted([&] { return stat(path.c_str(), &info); }) != 0)
+      throw FileError("stat", path, errno);
+    return S_ISDIR(info.st_mode);
+  }
 };
 
 }  // namespace
