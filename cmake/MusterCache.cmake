@@ -1,4 +1,5 @@
-# Where scripts/setup keeps the dependencies that it downloads: MUSTER_CACHED_LIBTORCH, MUSTER_CACHED_OPENMPI.
+# Where scripts/setup keeps the dependencies that it downloads: MUSTER_CACHED_LIBTORCH, MUSTER_CACHED_OPENMPI,
+# MUSTER_CACHED_ARROW, MUSTER_CACHED_MOTO.
 
 if(DEFINED ENV{MUSTER_CACHE})
   set(MUSTER_CACHE_DIR $ENV{MUSTER_CACHE})
@@ -17,4 +18,8 @@ muster_pinned_version(pinned LIBTORCH)
 set(MUSTER_CACHED_LIBTORCH ${MUSTER_CACHE_DIR}/libtorch-${pinned})
 muster_pinned_version(pinned OPENMPI)
 set(MUSTER_CACHED_OPENMPI ${MUSTER_CACHE_DIR}/openmpi-${pinned})
+muster_pinned_version(pinned ARROW)
+set(MUSTER_CACHED_ARROW ${MUSTER_CACHE_DIR}/arrow-${pinned})
+muster_pinned_version(pinned MOTO)
+set(MUSTER_CACHED_MOTO ${MUSTER_CACHE_DIR}/moto-${pinned})
 unset(pinned)

@@ -29,6 +29,16 @@ if(NOT MUSTER_MPI STREQUAL "OFF")
   endif()
 endif()
 
+# --- Arrow, for object stores
+set(MUSTER_HAS_STORE OFF)
+if(NOT MUSTER_STORE STREQUAL "OFF")
+  find_package(ArrowS3)
+  set(MUSTER_HAS_STORE ${ArrowS3_FOUND})
+  if(MUSTER_STORE STREQUAL "ON" AND NOT MUSTER_HAS_STORE)
+    message(FATAL_ERROR "MUSTER_STORE=ON expects Arrow with S3; found none; run scripts/setup, or set ARROW_ROOT")
+  endif()
+endif()
+
 # --- CUDA and NCCL
 set(MUSTER_HAS_CUDA OFF)
 if(NOT MUSTER_CUDA STREQUAL "OFF")
@@ -73,4 +83,4 @@ if(NOT MUSTER_CUDA STREQUAL "OFF")
   endif()
 endif()
 
-message(STATUS "Muster: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}; MPI ${MUSTER_HAS_MPI}; CUDA ${MUSTER_HAS_CUDA}")
+message(STATUS "Muster: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}; MPI ${MUSTER_HAS_MPI}; object stores ${MUSTER_HAS_STORE}; CUDA ${MUSTER_HAS_CUDA}")

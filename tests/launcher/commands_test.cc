@@ -140,7 +140,7 @@ TEST_F(CommandsTest, HelpAndVersion) {
 // tests/launcher/golden/help_NAME.txt
 TEST_F(CommandsTest, HelpTextsAreWhatTheyWere) {
   for (const char* name :
-       {"inspect", "verify", "diff", "checkpoints", "prune", "export", "import", "model"}) {
+       {"inspect", "verify", "diff", "checkpoints", "prune", "export", "import", "copy", "model"}) {
     EXPECT_EQ(run({"help", name}), 0);
     EXPECT_EQ(output_, env_->read_text(std::filesystem::path(MUSTER_TEST_DIR) / "golden" /
                                        ("help_" + std::string(name) + ".txt")));

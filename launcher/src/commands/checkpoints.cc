@@ -1,15 +1,20 @@
 // muster checkpoints
+#include <cerrno>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "commands/command.h"
 #include "commands/run_listing.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
 #include "commands/words.h"
 #include "doctor/quantities.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
+#include "muster/checkpoint/tiers.h"
 
 namespace muster::launcher {
 namespace fs = std::filesystem;
@@ -21,18 +26,29 @@ struct Run {
   std::vector<ListedCheckpoint> checkpoints;
 };
 
+bool is_directory(const fs::path& path, Env& env) {
+  try {
+    env.list_directory(path);
+    return true;
+  } catch (const FileError& e) {
+    if (e.errno_value() == ENOENT || e.errno_value() == ENOTDIR) return false;
+    throw CheckpointError(std::string("listing checkpoints: ") + e.what() +
+                          "; check the path and the connection");
+  }
+}
+
 /// The directory's own checkpoints; where it has none, those of the runs in it.
 std::vector<Run> runs_at(const fs::path& directory, const std::string& metric, Env& env) {
   const std::string expected =
       "muster checkpoints: expected a directory with checkpoints or runs in it; ";
-  if (!env.exists(directory) || !fs::is_directory(directory)) {
+  if (!is_directory(directory, env)) {
     throw ConfigError(expected + "found no directory '" + directory.string() + "'; check the path");
   }
   std::vector<Run> runs = {{"", list_run(directory, metric, env)}};
   if (!runs[0].checkpoints.empty()) return runs;
   runs.clear();
   for (const std::string& name : env.list_directory(directory)) {
-    if (!fs::is_directory(directory / name)) continue;
+    if (!is_directory(directory / name, env)) continue;
     std::vector<ListedCheckpoint> listed = list_run(directory / name, metric, env);
     if (!listed.empty()) runs.push_back({name, std::move(listed)});
   }
@@ -40,14 +56,19 @@ std::vector<Run> runs_at(const fs::path& directory, const std::string& metric, E
   throw ConfigError(expected + "found none in '" + directory.string() + "'; check the path");
 }
 
+std::string tier_of(const ListedCheckpoint& one) {
+  return checkpoint::tier_name(is_store_url(one.path.string()) ? checkpoint::Tier::kStore
+                                                               : checkpoint::Tier::kDisk);
+}
+
 Json to_json(const ListedCheckpoint& one) {
   return {{"step", one.step},
           {"path", one.path.string()},
           {"state", one.state},
           {"problem", one.problem},
-          {"tier", "disk"},
+          {"tier", tier_of(one)},
           {"bytes", one.bytes},
-          {"age_seconds", one.age.count()},
+          {"age_seconds", one.age ? Json(one.age->count()) : Json()},
           {"metric", one.metric},
           {"score", one.score ? Json(*one.score) : Json()},
           {"best", one.best}};
@@ -70,8 +91,9 @@ std::string score_text(const ListedCheckpoint& one) {
   return one.metric + text;
 }
 
-std::string age_text(std::chrono::seconds age) {
-  const long long seconds = age.count();
+std::string age_text(std::optional<std::chrono::seconds> age) {
+  if (!age) return "-";
+  const long long seconds = age->count();
   if (seconds < 120) return std::to_string(seconds) + " s";
   if (seconds < 2 * 3600) return std::to_string(seconds / 60) + " min";
   if (seconds < 48 * 3600) return std::to_string(seconds / 3600) + " h";
@@ -84,29 +106,33 @@ void print(const Run& run) {
   for (const ListedCheckpoint& one : run.checkpoints) {
     std::printf("%12lld  %-28s %10s %12s  %-5s %s%s%s\n", static_cast<long long>(one.step),
                 score_text(one).c_str(), age_text(one.age).c_str(),
-                doctor::bytes_text(one.bytes).c_str(), "disk", one.state.c_str(),
+                doctor::bytes_text(one.bytes).c_str(), tier_of(one).c_str(), one.state.c_str(),
                 one.problem.empty() ? "" : ": ", one.problem.c_str());
   }
 }
 
 }  // namespace
 
-int checkpoints_command(const Words& words) {
-  if (wants_help(words)) {
-    std::fputs(checkpoints_command_help().c_str(), stdout);
-    return 0;
-  }
+int checkpoints_in(Env& env, const Words& words) {
   const ParsedWords parsed = take_words(words, "checkpoints", {"--json"}, 1, 1, {"--metric"});
   const auto metric = parsed.values.find("--metric");
-  const auto env = make_system_env();
   const std::vector<Run> runs =
-      runs_at(parsed.operands[0], metric == parsed.values.end() ? "" : metric->second, *env);
+      runs_at(parsed.operands[0], metric == parsed.values.end() ? "" : metric->second, env);
   if (parsed.switches.contains("--json")) {
     std::printf("%s\n", to_json(runs).dump(2).c_str());
   } else {
     for (const Run& run : runs) print(run);
   }
   return 0;
+}
+
+int checkpoints_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(checkpoints_command_help().c_str(), stdout);
+    return 0;
+  }
+  leave_stores_to_sibling("checkpoints", words);
+  return checkpoints_in(*make_system_env(), words);
 }
 
 std::string checkpoints_command_help() {

@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"export", "write a checkpoint's model as a safetensors or HDF5 file", export_command,
      export_command_help},
     {"import", "make a checkpoint from a safetensors file", import_command, import_command_help},
+    {"copy", "copy a checkpoint to an object store, or back", copy_command, copy_command_help},
     {"model", "keep models under names and numbers, with where they come from", model_command,
      model_command_help},
     {"flight", "say in which operation a job hangs or died, and who was missing", flight_command,

@@ -38,6 +38,8 @@ int export_command(const Words& words);
 std::string export_command_help();
 int import_command(const Words& words);
 std::string import_command_help();
+int copy_command(const Words& words);
+std::string copy_command_help();
 int model_command(const Words& words);
 std::string model_command_help();
 int plan_command(const Words& words);

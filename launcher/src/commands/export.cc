@@ -8,7 +8,7 @@
 #include "commands/checkpoint_path.h"
 #include "commands/command.h"
 #include "commands/export_words.h"
-#include "commands/hdf5_program.h"
+#include "commands/sibling_program.h"
 
 namespace muster::launcher {
 
@@ -18,7 +18,7 @@ int export_command(const Words& words) {
     return 0;
   }
   const ExportRequest request = parse_export(words);
-  if (request.hdf5) become_hdf5_program("export", words);
+  if (request.hdf5) become_sibling("muster-hdf5", "export", words);
   const auto env = make_system_env();
   const checkpoint::Checkpoint source = open_newest_at(request.source, "export", *env);
   print_exported(source, request,

@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "commands/command.h"
-#include "commands/hdf5_program.h"
+#include "commands/sibling_program.h"
 #include "commands/words.h"
 
 namespace muster::launcher {
@@ -12,7 +12,7 @@ int import_command(const Words& words) {
     std::fputs(import_command_help().c_str(), stdout);
     return 0;
   }
-  become_hdf5_program("import", words);
+  become_sibling("muster-hdf5", "import", words);
 }
 
 std::string import_command_help() {

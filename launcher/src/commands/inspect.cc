@@ -8,6 +8,8 @@
 #include "announcement.h"
 #include "commands/checkpoint_path.h"
 #include "commands/command.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
 #include "commands/tensor_tree.h"
 #include "commands/words.h"
 #include "muster/base/env.h"
@@ -136,20 +138,15 @@ void inspect_file(const SafetensorsFile& file, bool as_json) {
 
 }  // namespace
 
-int inspect_command(const Words& words) {
-  if (wants_help(words)) {
-    std::fputs(inspect_command_help().c_str(), stdout);
-    return 0;
-  }
+int inspect_in(Env& env, const Words& words) {
   const ParsedWords parsed = take_words(words, "inspect", {"--json"}, 1, 1);
-  const auto env = make_system_env();
   const bool as_json = parsed.switches.contains("--json");
   const std::string& operand = parsed.operands[0];
   if (is_safetensors_path(operand)) {
-    inspect_file(SafetensorsFile::open(operand, *env), as_json);
+    inspect_file(SafetensorsFile::open(operand, env), as_json);
     return 0;
   }
-  const Checkpoint checkpoint = open_newest_at(operand, "inspect", *env);
+  const Checkpoint checkpoint = open_newest_at(operand, "inspect", env);
   const CheckpointFacts facts = facts_of(checkpoint);
   if (as_json) {
     std::printf("%s\n", checkpoint_json(checkpoint, facts).dump(2).c_str());
@@ -157,6 +154,15 @@ int inspect_command(const Words& words) {
     print_checkpoint(checkpoint, facts);
   }
   return 0;
+}
+
+int inspect_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(inspect_command_help().c_str(), stdout);
+    return 0;
+  }
+  leave_stores_to_sibling("inspect", words);
+  return inspect_in(*make_system_env(), words);
 }
 
 std::string inspect_command_help() {

@@ -50,10 +50,10 @@ std::int64_t bytes_in(const fs::path& directory, Env& env) {
   return bytes;
 }
 
-std::chrono::seconds age_of(const fs::path& path) {
+std::optional<std::chrono::seconds> age_of(const fs::path& path) {
   std::error_code error;
   const auto written = fs::last_write_time(path, error);
-  if (error) return {};
+  if (error) return std::nullopt;
   return std::chrono::duration_cast<std::chrono::seconds>(fs::file_time_type::clock::now() -
                                                           written);
 }

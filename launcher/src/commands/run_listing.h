@@ -20,7 +20,7 @@ struct ListedCheckpoint {
   std::string state;    ///< "complete", "damaged", "set aside", "being written".
   std::string problem;  ///< Why it is damaged: the manifest, a file's size. Bytes are not read.
   std::int64_t bytes = 0;
-  std::chrono::seconds age{};
+  std::optional<std::chrono::seconds> age{};  ///< Nothing where the place does not say.
   std::string metric;  ///< That of the run's score, or the one asked for; "" where there is none.
   std::optional<double> score;
   bool best = false;  ///< Of the run, as its newest complete checkpoint knows it.

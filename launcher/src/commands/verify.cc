@@ -4,6 +4,8 @@
 
 #include "commands/checkpoint_path.h"
 #include "commands/command.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
 #include "commands/words.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
@@ -26,21 +28,25 @@ std::vector<std::string> problems_of(const std::filesystem::path& path, Env& env
 
 }  // namespace
 
-int verify_command(const Words& words) {
-  if (wants_help(words)) {
-    std::fputs(verify_command_help().c_str(), stdout);
-    return 0;
-  }
+int verify_in(Env& env, const Words& words) {
   const ParsedWords parsed = take_words(words, "verify", {}, 1, 1);
-  const auto env = make_system_env();
   bool all_sound = true;
-  for (const auto& path : checkpoints_at(parsed.operands[0], "verify", *env)) {
-    const std::vector<std::string> problems = problems_of(path, *env);
+  for (const auto& path : checkpoints_at(parsed.operands[0], "verify", env)) {
+    const std::vector<std::string> problems = problems_of(path, env);
     all_sound = all_sound && problems.empty();
     std::printf("%s: %s\n", path.c_str(), problems.empty() ? "sound" : "damaged");
     for (const std::string& problem : problems) std::printf("  %s\n", problem.c_str());
   }
   return static_cast<int>(all_sound ? ExitCode::kSuccess : ExitCode::kCheckpointError);
+}
+
+int verify_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(verify_command_help().c_str(), stdout);
+    return 0;
+  }
+  leave_stores_to_sibling("verify", words);
+  return verify_in(*make_system_env(), words);
 }
 
 std::string verify_command_help() {

@@ -1,0 +1,113 @@
+// The program `muster-store`: checkpoints in object stores, through Arrow. Started by `muster`,
+// which has told the help, and by rank 0 of a training run (checkpoint/remote_store.h).
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "commands/checkpoint_path.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
+#include "commands/words.h"
+#include "muster/base/error.h"
+#include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/transfer.h"
+#include "s3_env.h"
+
+namespace muster::launcher {
+namespace {
+
+using checkpoint::Checkpoint;
+
+/// What is at both ends of a copy, the environments included.
+struct Ends {
+  std::unique_ptr<Env> files = make_system_env();
+  S3Env objects;
+
+  Env& of(const std::string& path) {
+    if (is_store_url(path)) return objects;
+    return *files;
+  }
+};
+
+bool is_same(const Checkpoint& source, const std::filesystem::path& target, Env& env) {
+  if (!env.exists(target / checkpoint::kManifestFile)) return false;
+  return Checkpoint::open(target, env).manifest().to_text() == source.manifest().to_text();
+}
+
+/// copy SOURCE TARGET: the checkpoint to TARGET/step-NNNNNNNN.
+int copy(const Words& words) {
+  const ParsedWords parsed = take_words(words, "copy", {}, 2, 2);
+  const auto& [from, to] = std::pair(parsed.operands[0], parsed.operands[1]);
+  Ends ends;
+  const Checkpoint source = open_newest_at(from, "copy", ends.of(from));
+  const std::filesystem::path target =
+      std::filesystem::path(to) / checkpoint::step_directory_name(source.manifest().step);
+  if (is_same(source, target, ends.of(to))) {
+    std::printf("%s: there already\n", target.c_str());
+    return 0;
+  }
+  if (is_store_url(to)) {
+    checkpoint::remove_checkpoint(target, ends.of(to));
+    checkpoint::copy_checkpoint(source, ends.of(from), target, ends.of(to));
+  } else {
+    checkpoint::CheckpointStore(to, ends.of(to)).prepare();
+    checkpoint::fetch_checkpoint(source, ends.of(from), target, ends.of(to));
+  }
+  std::printf("%s: %zu tensors from %s\n", target.c_str(), source.manifest().tensors.size(),
+              source.directory().c_str());
+  return 0;
+}
+
+/// list URL: a line "STEP complete" or "STEP damaged" each.
+int list(const Words& words) {
+  const ParsedWords parsed = take_words(words, "list", {}, 1, 1);
+  S3Env env;
+  for (const checkpoint::Info& info : checkpoint::CheckpointStore(parsed.operands[0], env).list())
+    std::printf("%lld %s\n", static_cast<long long>(info.step),
+                info.complete ? "complete" : "damaged");
+  return 0;
+}
+
+/// remove URL: one checkpoint.
+int remove(const Words& words) {
+  const ParsedWords parsed = take_words(words, "remove", {}, 1, 1);
+  S3Env env;
+  checkpoint::remove_checkpoint(parsed.operands[0], env);
+  return 0;
+}
+
+int run(const Words& words) {
+  const std::string command = words.empty() ? "" : words.front();
+  const Words rest(words.begin() + (words.empty() ? 0 : 1), words.end());
+  if (command == "copy") return copy(rest);
+  if (command == "list") return list(rest);
+  if (command == "remove") return remove(rest);
+  if (command == "inspect" || command == "verify" || command == "checkpoints") {
+    S3Env env;
+    if (command == "inspect") return inspect_in(env, rest);
+    return command == "verify" ? verify_in(env, rest) : checkpoints_in(env, rest);
+  }
+  throw ConfigError("muster-store: expected to be started by muster or by a training run");
+}
+
+}  // namespace
+}  // namespace muster::launcher
+
+int main(int argc, char** argv) {
+  try {
+    return muster::launcher::run({argv + 1, argv + argc});
+  } catch (const muster::Error& e) {
+    std::fprintf(stderr, "%s: %s\n", e.kind(), e.what());
+    return static_cast<int>(e.exit_code());
+  } catch (const muster::FileError& e) {
+    std::fprintf(stderr,
+                 "CheckpointError: %s; check the path, the connection, AWS_ENDPOINT_URL and the "
+                 "credentials\n",
+                 e.what());
+    return static_cast<int>(muster::ExitCode::kCheckpointError);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "InternalError: %s\n", e.what());
+    return static_cast<int>(muster::ExitCode::kInternalError);
+  }
+}

@@ -1,0 +1,213 @@
+// Checkpoints in an S3-compatible store: moto's server, on a port of its own of the loopback.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "muster/base/env.h"
+#include "muster/checkpoint/checkpoint_store.h"
+#include "subprocess.h"
+
+namespace muster::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using checkpoint::Checkpoint;
+using checkpoint::CheckpointStore;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int kCheckpointError = 74;
+constexpr const char* kBucket = "s3://muster-test";
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class ObjectStore : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(MUSTER_MOTO_DIR))
+      GTEST_SKIP() << "needs moto in " << MUSTER_MOTO_DIR << "; run scripts/setup";
+    server_ = std::make_unique<Program>(
+        std::vector<std::string>{"/usr/bin/env", "python3", "-m", "moto.server", "-H", "127.0.0.1",
+                                 "-p", "0"},
+        server_directory_.path(),
+        std::map<std::string, std::string>{{"PYTHONPATH", MUSTER_MOTO_DIR}});
+    const std::string mark = "http://127.0.0.1:";
+    std::string said;
+    ASSERT_TRUE(wait_until(
+        [&] {
+          said = server_->error();
+          const auto at = said.find(mark);
+          return at != std::string::npos && said.find('\n', at) != std::string::npos;
+        },
+        std::chrono::seconds(60)))
+        << said;
+    const auto at = said.find(mark);
+    url_ = said.substr(at, said.find_first_not_of("0123456789", at + mark.size()) - at);
+    request("PUT", "/muster-test", "");
+  }
+
+  /// As any client of HTTP would; moto asks for no signature.
+  void request(const std::string& method, const std::string& path, const std::string& body_file) {
+    const std::string body = body_file.empty() ? "b''" : "open('" + body_file + "', 'rb').read()";
+    const ProgramResult result =
+        Program({"/usr/bin/env", "python3", "-c",
+                 "import urllib.request as u; u.urlopen(u.Request('" + url_ + path + "', method='" +
+                     method + "', data=" + body + "))"},
+                scratch_.path())
+            .wait();
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+
+  std::map<std::string, std::string> environment() const {
+    return {{"AWS_ACCESS_KEY_ID", "anyone"},
+            {"AWS_SECRET_ACCESS_KEY", "anything"},
+            {"AWS_EC2_METADATA_DISABLED", "true"},
+            {"AWS_ENDPOINT_URL", url_}};
+  }
+  std::unique_ptr<Program> start(std::vector<std::string> words) {
+    words.insert(words.begin(), std::string(MUSTER_BIN_DIR) + "/muster");
+    return std::make_unique<Program>(words, scratch_.path(), environment());
+  }
+  ProgramResult run(std::vector<std::string> words) { return start(std::move(words))->wait(); }
+
+  fs::path save(const fs::path& directory, std::int64_t step, std::size_t elements) {
+    std::vector<float> data(elements);
+    for (std::size_t i = 0; i < elements; ++i)
+      data[i] = static_cast<float>(i % 9973) + static_cast<float>(step);
+    const auto n = static_cast<std::int64_t>(elements);
+    CheckpointStore store(directory, *env_);
+    store.prepare();
+    std::vector<checkpoint::ShardRecord> records;
+    for (int rank = 0; rank < 2; ++rank) {
+      checkpoint::TensorRange range = checkpoint::whole_tensor("w", DType::kFloat32, {n});
+      range.begin = n * rank / 2;
+      range.end = n * (rank + 1) / 2;
+      const checkpoint::SourceRange source{range, data.data() + range.begin};
+      records.push_back(store.write_shard(step, 0, rank, 2, {&source, 1}));
+    }
+    return store.commit(step, 0, records, Json{{"progress", {{"step", step}}}});
+  }
+  std::string hash(const fs::path& path) { return Checkpoint::open(path, *env_).state_hash(); }
+
+  const std::unique_ptr<Env> env_ = make_system_env();
+  ScratchDirectory scratch_;
+  ScratchDirectory server_directory_;
+  std::unique_ptr<Program> server_;
+  std::string url_;
+};
+
+TEST_F(ObjectStore, KeepsCheckpointsThatAreListedVerifiedInspectedAndCopiedBack) {
+  const fs::path here = scratch_.path() / "here", back = scratch_.path() / "back";
+  save(here, 5, 1000);
+  const std::string newest = save(here, 10, 1000);
+  const std::string run_url = std::string(kBucket) + "/runs/one";
+  EXPECT_EQ(run({"copy", (here / "step-00000005").string(), run_url}).exit_code, 0);
+  const ProgramResult copied = run({"copy", here.string(), run_url});
+  EXPECT_EQ(copied.exit_code, 0) << copied.err;
+  EXPECT_THAT(copied.out, HasSubstr(run_url + "/step-00000010: 1 tensors from " + newest));
+  EXPECT_THAT(run({"copy", here.string(), run_url}).out, HasSubstr("there already"));
+
+  const ProgramResult listed = run({"checkpoints", run_url});
+  EXPECT_EQ(listed.exit_code, 0) << listed.err;
+  EXPECT_THAT(listed.out, AllOf(HasSubstr("  5 "), HasSubstr(" 10 "), HasSubstr("store complete"),
+                                Not(HasSubstr("damaged"))));
+  EXPECT_THAT(run({"checkpoints", std::string(kBucket) + "/runs"}).out, HasSubstr("one\n"));
+  const ProgramResult verified = run({"verify", run_url});
+  EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+  EXPECT_THAT(verified.out, HasSubstr("step-00000010: sound"));
+  EXPECT_THAT(run({"inspect", run_url}).out, HasSubstr(hash(newest)));
+
+  const ProgramResult returned = run({"copy", run_url, back.string()});
+  EXPECT_EQ(returned.exit_code, 0) << returned.err;
+  EXPECT_EQ(hash(back / "step-00000010"), hash(newest));
+  EXPECT_FALSE(fs::exists(back / "step-00000005"));
+}
+
+TEST_F(ObjectStore, DamageIsNamedAndNothingOfItReachesTheDisk) {
+  const fs::path here = scratch_.path() / "here", back = scratch_.path() / "back";
+  const fs::path saved = save(here, 7, 1000);
+  const std::string run_url = std::string(kBucket) + "/run";
+  ASSERT_EQ(run({"copy", here.string(), run_url}).exit_code, 0);
+  const std::string name = "rank-00001-of-00002.h5";
+  std::string bytes = text_of(saved / name);
+  bytes[bytes.size() - 100] = static_cast<char>(bytes[bytes.size() - 100] ^ 1);
+  const fs::path damaged = scratch_.path() / "damaged";
+  std::ofstream(damaged, std::ios::binary) << bytes;
+  request("PUT", "/muster-test/run/step-00000007/" + name, damaged.string());
+
+  const ProgramResult verified = run({"verify", run_url});
+  EXPECT_EQ(verified.exit_code, kCheckpointError);
+  EXPECT_THAT(verified.out, AllOf(HasSubstr("damaged"), HasSubstr(name)));
+  const ProgramResult returned = run({"copy", run_url, back.string()});
+  EXPECT_EQ(returned.exit_code, kCheckpointError);
+  EXPECT_THAT(returned.err, AllOf(HasSubstr("expected every byte to be right"), HasSubstr(name)));
+  EXPECT_TRUE(fs::is_empty(back));
+}
+
+TEST_F(ObjectStore, AKillInTheMiddleLeavesNoCheckpointAndTheNextCopyIsWhole) {
+  const fs::path here = scratch_.path() / "here";
+  const fs::path saved = save(here, 3, 8 << 20);
+  const std::string run_url = std::string(kBucket) + "/run";
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int i = 0; i < 3; ++i) {
+    const auto copying = start({"copy", here.string(), run_url});
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(random() % 900);
+    wait_until([&] { return !copying->running() || std::chrono::steady_clock::now() > until; },
+               std::chrono::seconds(60));
+    const bool killed = copying->running();
+    if (killed) copying->signal(SIGKILL);
+    copying->wait();
+    const ProgramResult listed = run({"checkpoints", run_url});
+    if (listed.exit_code != 0) {
+      EXPECT_THAT(listed.err, HasSubstr("expected a directory with checkpoints"));
+      continue;
+    }
+    // What is listed as complete is so to the last byte.
+    const bool complete = listed.out.find("complete") != std::string::npos;
+    if (complete) {
+      EXPECT_EQ(run({"verify", run_url}).exit_code, 0);
+    } else {
+      EXPECT_TRUE(killed) << listed.out;
+    }
+  }
+  ASSERT_EQ(run({"copy", here.string(), run_url}).exit_code, 0);
+  EXPECT_THAT(run({"verify", run_url}).out, HasSubstr("sound"));
+}
+
+TEST_F(ObjectStore, OneThatCannotBeReachedIsSaidSo) {
+  server_.reset();
+  const fs::path here = scratch_.path() / "here";
+  save(here, 1, 10);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"copy", here.string(), std::string(kBucket) + "/run"},
+        {"copy", std::string(kBucket) + "/run", (scratch_.path() / "back").string()},
+        {"checkpoints", std::string(kBucket) + "/run"}}) {
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.exit_code, kCheckpointError) << words[0];
+    EXPECT_THAT(result.err, AllOf(HasSubstr("Error: "), HasSubstr("NETWORK_CONNECTION")));
+  }
+}
+
+TEST(ObjectStoreCommands, TwoPlacesOnDiskAreRefused) {
+  ScratchDirectory scratch;
+  const ProgramResult result =
+      Program({std::string(MUSTER_BIN_DIR) + "/muster", "copy", "a", "b"}, scratch.path()).wait();
+  EXPECT_EQ(result.exit_code, 64);
+  EXPECT_THAT(result.err, HasSubstr("expected one place in an object store"));
+}
+
+}  // namespace
+}  // namespace muster::testing
