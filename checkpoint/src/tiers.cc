@@ -6,6 +6,18 @@
 
 namespace muster::checkpoint {
 
+std::string tier_name(Tier tier) {
+  switch (tier) {
+    case Tier::kMemory:
+      return "memory";
+    case Tier::kDisk:
+      return "disk";
+    case Tier::kStore:
+      return "store";
+  }
+  return "unknown";
+}
+
 std::vector<TierState> restore_order(std::vector<TierState> states) {
   const auto key = [](const TierState& state) {
     return std::make_tuple(-state.step, state.tier, -state.generation, state.world_size);

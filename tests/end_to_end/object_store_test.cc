@@ -54,17 +54,16 @@ class ObjectStore : public ::testing::Test {
         << said;
     const auto at = said.find(mark);
     url_ = said.substr(at, said.find_first_not_of("0123456789", at + mark.size()) - at);
-    request("PUT", "/muster-test", "");
+    client("create_bucket(Bucket='muster-test')");
   }
 
-  /// As any client of HTTP would; moto asks for no signature.
-  void request(const std::string& method, const std::string& path, const std::string& body_file) {
-    const std::string body = body_file.empty() ? "b''" : "open('" + body_file + "', 'rb').read()";
+  /// A call of Amazon's own client, which came with moto.
+  void client(const std::string& call) {
+    std::map<std::string, std::string> settings = environment();
+    settings["PYTHONPATH"] = MUSTER_MOTO_DIR;
     const ProgramResult result =
-        Program({"/usr/bin/env", "python3", "-c",
-                 "import urllib.request as u; u.urlopen(u.Request('" + url_ + path + "', method='" +
-                     method + "', data=" + body + "))"},
-                scratch_.path())
+        Program({"/usr/bin/env", "python3", "-c", "import boto3; boto3.client('s3')." + call},
+                scratch_.path(), settings)
             .wait();
     ASSERT_EQ(result.exit_code, 0) << result.err;
   }
@@ -72,6 +71,7 @@ class ObjectStore : public ::testing::Test {
   std::map<std::string, std::string> environment() const {
     return {{"AWS_ACCESS_KEY_ID", "anyone"},
             {"AWS_SECRET_ACCESS_KEY", "anything"},
+            {"AWS_DEFAULT_REGION", "us-east-1"},
             {"AWS_EC2_METADATA_DISABLED", "true"},
             {"AWS_ENDPOINT_URL", url_}};
   }
@@ -144,7 +144,8 @@ TEST_F(ObjectStore, DamageIsNamedAndNothingOfItReachesTheDisk) {
   bytes[bytes.size() - 100] = static_cast<char>(bytes[bytes.size() - 100] ^ 1);
   const fs::path damaged = scratch_.path() / "damaged";
   std::ofstream(damaged, std::ios::binary) << bytes;
-  request("PUT", "/muster-test/run/step-00000007/" + name, damaged.string());
+  client("put_object(Bucket='muster-test', Key='run/step-00000007/" + name + "', Body=open('" +
+         damaged.string() + "', 'rb'))");
 
   const ProgramResult verified = run({"verify", run_url});
   EXPECT_EQ(verified.exit_code, kCheckpointError);

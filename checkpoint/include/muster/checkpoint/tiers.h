@@ -3,6 +3,7 @@
 #define MUSTER_CHECKPOINT_TIERS_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace muster::checkpoint {
@@ -10,7 +11,11 @@ namespace muster::checkpoint {
 enum class Tier {
   kMemory = 1,  ///< A snapshot that the launcher holds.
   kDisk = 2,
+  kStore = 3,  ///< An object store.
 };
+
+/// "memory", "disk", "store".
+std::string tier_name(Tier tier);
 
 /// A state that is complete as far as can be told without reading all of it.
 struct TierState {
