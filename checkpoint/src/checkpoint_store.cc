@@ -2,6 +2,7 @@
 #include "muster/checkpoint/checkpoint_store.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "durable_files.h"
@@ -10,6 +11,7 @@
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
 #include "muster/checkpoint/restore_search.h"
+#include "muster/checkpoint/transfer.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -152,6 +154,18 @@ std::vector<std::int64_t> expired_in(const CheckpointStore& store, const Retenti
   return expired_steps(judge(retention, candidates));
 }
 
+/// A half-deleted checkpoint never bears a checkpoint's name; where nothing can be renamed, it is
+/// gone whole or has no manifest.
+void take_out_of_sight(const fs::path& path, Env& env) {
+  env.remove_all(hidden(path, kRetiredPrefix));
+  try {
+    env.rename(path, hidden(path, kRetiredPrefix));
+  } catch (const FileError& error) {
+    if (error.errno_value() != ENOTSUP) throw;
+    remove_checkpoint(path, env);
+  }
+}
+
 }  // namespace
 
 CheckpointStore::CheckpointStore(fs::path directory, Env& env)
@@ -218,12 +232,10 @@ std::vector<fs::path> CheckpointStore::retain(const Retention& retention) const 
 std::vector<fs::path> CheckpointStore::remove(const std::vector<std::int64_t>& steps) const {
   return with_file_errors("deleting expired checkpoints", [&] {
     std::vector<fs::path> deleted;
-    // Out of sight first: a half-deleted checkpoint never bears a checkpoint's name.
     for (const std::int64_t step : steps) {
       const fs::path path = directory_ / step_directory_name(step);
       if (!env_->exists(path)) continue;
-      env_->remove_all(hidden(path, kRetiredPrefix));
-      env_->rename(path, hidden(path, kRetiredPrefix));
+      take_out_of_sight(path, *env_);
       deleted.push_back(path);
     }
     if (!deleted.empty()) env_->sync_directory(directory_);

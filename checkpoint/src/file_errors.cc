@@ -26,6 +26,8 @@ const char* advice_for(int errno_value) {
     case EMFILE:
     case ENFILE:
       return "raise the limit on open files (ulimit -n)";
+    case EHOSTUNREACH:
+      return "check the connection to the store, AWS_ENDPOINT_URL and the credentials";
     default:
       return "check the disk and the system log";
   }

@@ -66,6 +66,9 @@ std::vector<Verdict> judge(const Retention& retention, std::span<const Candidate
          "every " + std::to_string(retention.keep_every));
     keep(retention.keep_step == verdict.step, "the run's best");
     keep(best.contains(verdict.step), "best " + std::to_string(retention.keep_best));
+    keep(std::find(retention.in_use.begin(), retention.in_use.end(), verdict.step) !=
+             retention.in_use.end(),
+         "in use");
     verdicts.push_back(std::move(verdict));
   }
   return verdicts;

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "announcement.h"
@@ -37,13 +39,23 @@ std::string make_run_id() {
   return std::string(date) + "-" + std::to_string(getpid());
 }
 
+constexpr const char* kProgramDirectory = "MUSTER_PROGRAM_DIR=";
+
 ProgramSpec make_program(const LaunchOptions& options) {
   const char* path = std::getenv("PATH");
   ProgramSpec spec;
   spec.program = find_program(options.program, path == nullptr ? "/usr/bin:/bin" : path);
   spec.arguments = {options.program};
   spec.arguments.insert(spec.arguments.end(), options.arguments.begin(), options.arguments.end());
-  for (char** line = environ; *line != nullptr; ++line) spec.environment.emplace_back(*line);
+  for (char** line = environ; *line != nullptr; ++line) {
+    if (!std::string_view(*line).starts_with(kProgramDirectory))
+      spec.environment.emplace_back(*line);
+  }
+  // The ranks' way to Muster's other programs.
+  std::error_code ignored;
+  spec.environment.push_back(
+      kProgramDirectory +
+      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string());
   return spec;
 }
 

@@ -1,14 +1,22 @@
 // The program `muster-store`: checkpoints in object stores, through Arrow. Started by `muster`,
-// which has told the help, and by rank 0 of a training run (checkpoint/remote_store.h).
+// which has told the help, and by rank 0 of a training run (checkpoint/object_store.h).
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "commands/checkpoint_path.h"
 #include "commands/sibling_program.h"
 #include "commands/store_commands.h"
 #include "commands/words.h"
 #include "muster/base/error.h"
+#include "muster/base/json.h"
 #include "muster/checkpoint/checkpoint_store.h"
 #include "muster/checkpoint/layout.h"
 #include "muster/checkpoint/transfer.h"
@@ -59,34 +67,48 @@ int copy(const Words& words) {
   return 0;
 }
 
-/// list URL: a line "STEP complete" or "STEP damaged" each.
-int list(const Words& words) {
-  const ParsedWords parsed = take_words(words, "list", {}, 1, 1);
+/// newest URL STEP: what ObjectStore::newest() wants to know, as JSON; nothing where there is none.
+int newest(const Words& words) {
+  const ParsedWords parsed = take_words(words, "newest", {}, 2, 2);
+  const std::int64_t before = std::stoll(parsed.operands[1]);
   S3Env env;
-  for (const checkpoint::Info& info : checkpoint::CheckpointStore(parsed.operands[0], env).list())
-    std::printf("%lld %s\n", static_cast<long long>(info.step),
-                info.complete ? "complete" : "damaged");
+  const std::vector<checkpoint::Info> all =
+      checkpoint::CheckpointStore(parsed.operands[0], env).list();
+  for (auto info = all.rbegin(); info != all.rend(); ++info) {
+    if (!info->complete || info->step >= before) continue;
+    const Checkpoint found = Checkpoint::open(info->path, env);
+    const Json json = {{"step", info->step},
+                       {"path", info->path.string()},
+                       {"run_state", found.manifest().run_state}};
+    std::printf("%s\n", json.dump().c_str());
+    return 0;
+  }
   return 0;
 }
 
-/// remove URL: one checkpoint.
-int remove(const Words& words) {
-  const ParsedWords parsed = take_words(words, "remove", {}, 1, 1);
-  S3Env env;
-  checkpoint::remove_checkpoint(parsed.operands[0], env);
-  return 0;
+/// Ends with the thread that started this program, which is of process `parent`.
+void end_with(pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) std::_Exit(static_cast<int>(ExitCode::kCheckpointError));
 }
 
-int run(const Words& words) {
+int run(Words words) {
+  if (words.size() > 1 && words[0] == "--of") {
+    end_with(std::stoi(words[1]));
+    words.erase(words.begin(), words.begin() + 2);
+  }
   const std::string command = words.empty() ? "" : words.front();
   const Words rest(words.begin() + (words.empty() ? 0 : 1), words.end());
   if (command == "copy") return copy(rest);
-  if (command == "list") return list(rest);
-  if (command == "remove") return remove(rest);
-  if (command == "inspect" || command == "verify" || command == "checkpoints") {
+  if (command == "newest") return newest(rest);
+  const std::map<std::string, int (*)(Env&, const Words&)> others = {
+      {"inspect", inspect_in},
+      {"verify", verify_in},
+      {"checkpoints", checkpoints_in},
+      {"prune", prune_in}};
+  if (const auto found = others.find(command); found != others.end()) {
     S3Env env;
-    if (command == "inspect") return inspect_in(env, rest);
-    return command == "verify" ? verify_in(env, rest) : checkpoints_in(env, rest);
+    return found->second(env, rest);
   }
   throw ConfigError("muster-store: expected to be started by muster or by a training run");
 }

@@ -1,4 +1,4 @@
-// Checkpoints in an S3-compatible store: moto's server, on a port of its own of the loopback.
+// Checkpoints in an S3-compatible store: copied there and back, listed, verified, inspected.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,6 +10,7 @@
 
 #include "muster/base/env.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "object_store_server.h"
 #include "subprocess.h"
 
 namespace muster::testing {
@@ -35,49 +36,14 @@ std::string text_of(const fs::path& path) {
 class ObjectStore : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(MUSTER_MOTO_DIR))
-      GTEST_SKIP() << "needs moto in " << MUSTER_MOTO_DIR << "; run scripts/setup";
-    server_ = std::make_unique<Program>(
-        std::vector<std::string>{"/usr/bin/env", "python3", "-m", "moto.server", "-H", "127.0.0.1",
-                                 "-p", "0"},
-        server_directory_.path(),
-        std::map<std::string, std::string>{{"PYTHONPATH", MUSTER_MOTO_DIR}});
-    const std::string mark = "http://127.0.0.1:";
-    std::string said;
-    ASSERT_TRUE(wait_until(
-        [&] {
-          said = server_->error();
-          const auto at = said.find(mark);
-          return at != std::string::npos && said.find('\n', at) != std::string::npos;
-        },
-        std::chrono::seconds(60)))
-        << said;
-    const auto at = said.find(mark);
-    url_ = said.substr(at, said.find_first_not_of("0123456789", at + mark.size()) - at);
-    client("create_bucket(Bucket='muster-test')");
+    if (!ObjectStoreServer::available()) GTEST_SKIP() << ObjectStoreServer::missing();
+    server_ = std::make_unique<ObjectStoreServer>();
+    environment_ = server_->environment();
   }
 
-  /// A call of Amazon's own client, which came with moto.
-  void client(const std::string& call) {
-    std::map<std::string, std::string> settings = environment();
-    settings["PYTHONPATH"] = MUSTER_MOTO_DIR;
-    const ProgramResult result =
-        Program({"/usr/bin/env", "python3", "-c", "import boto3; boto3.client('s3')." + call},
-                scratch_.path(), settings)
-            .wait();
-    ASSERT_EQ(result.exit_code, 0) << result.err;
-  }
-
-  std::map<std::string, std::string> environment() const {
-    return {{"AWS_ACCESS_KEY_ID", "anyone"},
-            {"AWS_SECRET_ACCESS_KEY", "anything"},
-            {"AWS_DEFAULT_REGION", "us-east-1"},
-            {"AWS_EC2_METADATA_DISABLED", "true"},
-            {"AWS_ENDPOINT_URL", url_}};
-  }
   std::unique_ptr<Program> start(std::vector<std::string> words) {
     words.insert(words.begin(), std::string(MUSTER_BIN_DIR) + "/muster");
-    return std::make_unique<Program>(words, scratch_.path(), environment());
+    return std::make_unique<Program>(words, scratch_.path(), environment_);
   }
   ProgramResult run(std::vector<std::string> words) { return start(std::move(words))->wait(); }
 
@@ -102,9 +68,8 @@ class ObjectStore : public ::testing::Test {
 
   const std::unique_ptr<Env> env_ = make_system_env();
   ScratchDirectory scratch_;
-  ScratchDirectory server_directory_;
-  std::unique_ptr<Program> server_;
-  std::string url_;
+  std::unique_ptr<ObjectStoreServer> server_;
+  std::map<std::string, std::string> environment_;
 };
 
 TEST_F(ObjectStore, KeepsCheckpointsThatAreListedVerifiedInspectedAndCopiedBack) {
@@ -144,8 +109,8 @@ TEST_F(ObjectStore, DamageIsNamedAndNothingOfItReachesTheDisk) {
   bytes[bytes.size() - 100] = static_cast<char>(bytes[bytes.size() - 100] ^ 1);
   const fs::path damaged = scratch_.path() / "damaged";
   std::ofstream(damaged, std::ios::binary) << bytes;
-  client("put_object(Bucket='muster-test', Key='run/step-00000007/" + name + "', Body=open('" +
-         damaged.string() + "', 'rb'))");
+  server_->client("put_object(Bucket='muster-test', Key='run/step-00000007/" + name +
+                  "', Body=open('" + damaged.string() + "', 'rb'))");
 
   const ProgramResult verified = run({"verify", run_url});
   EXPECT_EQ(verified.exit_code, kCheckpointError);

@@ -1,39 +1,22 @@
 // Saving and restoring over ranks.
 #include "checkpoint_saver.h"
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/from_blob.h>
-#include <c10/util/accumulate.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "flat_layout.h"
+#include "checkpoint_ranges.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/layout.h"
 #include "muster/checkpoint/restore_source.h"
-#include "tensor_dtype.h"
 #include "text_exchange.h"
 
 namespace muster::internal {
 namespace {
 
 using checkpoint::Checkpoint;
-using checkpoint::Reader;
-using checkpoint::SourceRange;
-using checkpoint::TargetRange;
-using checkpoint::TensorRange;
-
-/// The part [begin, end) of what this rank holds of a state tensor, and its memory.
-SourceRange range_of(const StateTensor& tensor, FlatRange part) {
-  TensorRange range{tensor.name, to_dtype(tensor.name, tensor.flat.scalar_type()), tensor.shape,
-                    tensor.begin + part.begin, tensor.begin + part.end};
-  const auto* base = static_cast<const char*>(tensor.flat.const_data_ptr());
-  return {std::move(range), base + part.begin * tensor.flat.element_size()};
-}
 
 /// The run's best checkpoint, which its end needs.
 std::optional<std::int64_t> best_step_of(const Json& run_state) {
@@ -42,52 +25,7 @@ std::optional<std::int64_t> best_step_of(const Json& run_state) {
   return score.at("best_step").get<std::int64_t>();
 }
 
-FlatRange all_held(const StateTensor& tensor) { return {0, tensor.flat.numel()}; }
-
-TargetRange target_of(const StateTensor& tensor, FlatRange part) {
-  const SourceRange held = range_of(tensor, part);
-  return {held.range, const_cast<void*>(held.data)};
-}
-
-// What each rank holds and is larger than this, the least that is read, is read by all together, a
-// part each. The rest is not worth the messages.
-constexpr std::int64_t kDividedBytes = checkpoint::kChunkBytes;
-
-bool is_divided(const StateTensor& tensor, const Communicator& communicator) {
-  return communicator.world_size() > 1 && tensor.replicated &&
-         static_cast<std::int64_t>(tensor.flat.nbytes()) > kDividedBytes;
-}
-
-/// Collective. Every rank has its even part of the tensor; then all have all of it.
-void exchange_parts(const StateTensor& tensor, Communicator& communicator) {
-  const std::int64_t element_bytes = static_cast<std::int64_t>(tensor.flat.element_size());
-  const at::Tensor bytes = at::from_blob(tensor.flat.mutable_data_ptr(),
-                                         {static_cast<std::int64_t>(tensor.flat.nbytes())},
-                                         at::TensorOptions(at::kByte));
-  for (int rank = 0; rank < communicator.world_size(); ++rank) {
-    const FlatRange part = even_part(tensor.flat.numel(), rank, communicator.world_size());
-    communicator
-        .broadcast(bytes.narrow(0, part.begin * element_bytes, part.numel() * element_bytes), rank)
-        .wait();
-  }
-}
-
-void require_known(const Checkpoint& checkpoint, const std::vector<StateTensor>& state) {
-  if (state.size() == checkpoint.manifest().tensors.size()) return;
-  for (const auto& [name, entry] : checkpoint.manifest().tensors) {
-    bool known = false;
-    for (const StateTensor& tensor : state) known = known || tensor.name == name;
-    if (known) continue;
-    throw CheckpointError(checkpoint.directory().string() +
-                          ": expected only tensors of this model, found '" + name +
-                          "'; was it written by another model? Give its options, another "
-                          "--checkpoint-dir or --fresh");
-  }
-}
-
 }  // namespace
-
-SourceRange held_range(const StateTensor& tensor) { return range_of(tensor, all_held(tensor)); }
 
 CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
                                  Communicator& communicator, const SaveOptions& options,
@@ -108,6 +46,10 @@ CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv&
   }
   if (options.snapshots)
     snapshot_memory_ = checkpoint::SnapshotMemory::attach(rank_env_.snapshot_fd);
+  if (!options.upload_url.empty()) {
+    upload_.emplace(options.upload_url, rank_env_, communicator_, options.failures_allowed);
+    if (options.fresh && rank_env_.generation == 0) upload_->require_empty();
+  }
   communicator_.barrier().wait();
 }
 
@@ -136,27 +78,40 @@ void CheckpointSaver::move_aside() {
   }
 }
 
-std::optional<Json> CheckpointSaver::restore(
-    Engine& engine,
-    const std::function<void(const Json& run_state, const std::string& origin)>& check) {
-  std::optional<checkpoint::TierSearch> search;
-  if (rank_env_.rank == 0)
+std::string CheckpointSaver::next_state(std::optional<checkpoint::TierSearch>& search,
+                                        const Check& check) {
+  const auto begin_search = [&] {
     search.emplace(store_, *env_, snapshot_memory_.get(), rank_env_.generation, best_step_of);
+  };
+  const bool searches = rank_env_.rank == 0;
+  if (searches && !search) begin_search();
+  std::optional<checkpoint::TierState> next;
+  if (searches) next = search->next();
+  if (upload_ &&
+      upload_->fetch_newer(next ? next->step : 0, store_.directory(), check, best_step_of)) {
+    if (searches) {
+      begin_search();
+      next = search->next();
+    }
+  }
+  return broadcast_text(communicator_, next ? checkpoint::to_text(*next) : "");
+}
+
+std::optional<Json> CheckpointSaver::restore(Engine& engine, const Check& check) {
+  std::optional<checkpoint::TierSearch> search;
   std::string damage;
   while (true) {
-    std::string found;
-    if (search) {
-      if (const auto next = search->next()) found = checkpoint::to_text(*next);
-    }
-    found = broadcast_text(communicator_, found);
+    const std::string found = next_state(search, check);
     if (found.empty()) break;
     const checkpoint::RestoreSource source(checkpoint::tier_state_from_text(found), store_,
                                            snapshot_memory_.get(), *env_);
     const Json& run_state = source.checkpoint().manifest().run_state;
     check(run_state, source.name());
-    damage = read_into(engine, source.checkpoint());
+    damage = read_into(engine, rank_env_, communicator_, source.checkpoint());
     if (damage.empty()) {
       begin_snapshots(source.snapshot());
+      if (upload_ && rank_env_.rank == 0 && !source.snapshot())
+        upload_->catch_up(source.state().step, source.checkpoint().directory(), retention_);
       return run_state;
     }
     if (search) search->reject(damage);
@@ -179,7 +134,7 @@ void CheckpointSaver::begin_snapshots(const std::optional<checkpoint::SnapshotId
 
 void CheckpointSaver::snapshot(Engine& engine, std::int64_t step, const Json& run_state) {
   const auto begin = std::chrono::steady_clock::now();
-  snapshots_->write(step, stored_ranges(engine), run_state);
+  snapshots_->write(step, stored_ranges(engine, rank_env_), run_state);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   ++snapshots_taken_;
   snapshot_time_ += time;
@@ -196,34 +151,9 @@ void CheckpointSaver::tell_snapshots() const {
 
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
   const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
-  const std::string damage = read_into(engine, Checkpoint::open(path, *env_));
+  const std::string damage =
+      read_into(engine, rank_env_, communicator_, Checkpoint::open(path, *env_));
   if (!damage.empty()) throw CheckpointError(damage);
-}
-
-std::string CheckpointSaver::read_into(Engine& engine, const Checkpoint& checkpoint) {
-  const std::vector<StateTensor> state = engine.state();
-  require_known(checkpoint, state);
-  std::vector<TargetRange> targets;
-  for (const StateTensor& tensor : state) {
-    const FlatRange part = is_divided(tensor, communicator_) ? own_part(tensor) : all_held(tensor);
-    targets.push_back(target_of(tensor, part));
-  }
-  const Reader reader{rank_env_.rank, rank_env_.world_size};
-  const std::string damage = summary(checkpoint.load(targets, reader));
-  for (const std::string& text : gather_texts(communicator_, damage)) {
-    if (!text.empty()) return text;
-  }
-  for (const StateTensor& tensor : state) {
-    if (is_divided(tensor, communicator_)) exchange_parts(tensor, communicator_);
-  }
-  engine.state_changed();
-  // At stage 3 the parameters are one copy for all: nobody computes before all have read.
-  communicator_.barrier().wait();
-  return "";
-}
-
-FlatRange CheckpointSaver::own_part(const StateTensor& tensor) const {
-  return even_part(tensor.flat.numel(), rank_env_.rank, rank_env_.world_size);
 }
 
 void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
@@ -231,24 +161,11 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
   settle_all();
   retention_.keep_step = best_step;
   writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size,
-                      stored_ranges(engine));
+                      stored_ranges(engine, rank_env_));
   tell_staging();
   in_flight_ = true;
   step_ = step;
   run_state_ = std::move(run_state);
-}
-
-std::vector<SourceRange> CheckpointSaver::stored_ranges(Engine& engine) const {
-  std::vector<SourceRange> sources;
-  for (const StateTensor& tensor : engine.state()) {
-    // What every rank holds is divided over the files; what is sharded goes to its owner's.
-    const FlatRange part = tensor.replicated ? own_part(tensor) : all_held(tensor);
-    // Rank 0 stores a tensor without elements too, so that the tensor is there at a restore.
-    const bool empty = c10::multiply_integers(tensor.shape) == 0;
-    if (part.numel() > 0 || (rank_env_.rank == 0 && empty))
-      sources.push_back(range_of(tensor, part));
-  }
-  return sources;
 }
 
 void CheckpointSaver::tell_staging() {
@@ -302,6 +219,7 @@ void CheckpointSaver::commit() {
   for (const std::string& text : texts) {
     records.push_back(checkpoint::ShardRecord::from_json(parse_json(text, "shard record")));
   }
+  if (upload_) retention_.in_use = upload_->steps_in_use();
   writer_.start_commit(step_, rank_env_.generation, std::move(records), std::move(run_state_),
                        retention_);
   committing_ = true;
@@ -310,21 +228,27 @@ void CheckpointSaver::commit() {
 void CheckpointSaver::report(const checkpoint::Committed& committed) {
   committing_ = false;
   on_committed_(committed.step, committed.path);
+  if (upload_) upload_->start(committed.step, committed.path, retention_);
 }
 
 bool CheckpointSaver::poll() {
-  if (!committing_) return !commit_error_.empty();
   try {
-    if (const auto committed = writer_.poll_commit()) report(*committed);
+    if (committing_) {
+      if (const auto committed = writer_.poll_commit()) report(*committed);
+    }
   } catch (const CheckpointError& error) {
     committing_ = false;
     commit_error_ = error.what();
   }
-  return !commit_error_.empty();
+  return !commit_error_.empty() || (upload_ && upload_->failed());
 }
 
 void CheckpointSaver::settle() {
-  MUSTER_CHECK(unsettled_);
+  if (unsettled_) settle_commit();
+  if (upload_) upload_->settle();
+}
+
+void CheckpointSaver::settle_commit() {
   unsettled_ = false;
   if (committing_) {
     try {
@@ -345,13 +269,26 @@ void CheckpointSaver::settle() {
 
 void CheckpointSaver::settle_all() {
   if (in_flight_) commit();
-  if (unsettled_) settle();
+  settle();
 }
 
 void CheckpointSaver::finish() {
   failures_allowed_ = 0;
   settle_all();
+  if (upload_) upload_->finish();
+  retain_again();
   tell_snapshots();
+}
+
+// What was kept because it was being uploaded.
+void CheckpointSaver::retain_again() {
+  if (rank_env_.rank != 0 || retention_.in_use.empty()) return;
+  retention_.in_use.clear();
+  try {
+    store_.retain(retention_);
+  } catch (const CheckpointError& error) {
+    MUSTER_LOG(WARNING) << "more checkpoints are kept than asked for: " << error.what();
+  }
 }
 
 void CheckpointSaver::fail(const std::string& message) {

@@ -13,30 +13,28 @@
 #include <string>
 #include <vector>
 
-#include "flat_layout.h"
+#include "checkpoint_upload.h"
 #include "muster/base/env.h"
 #include "muster/base/json.h"
 #include "muster/base/rank_env.h"
 #include "muster/checkpoint/async_writer.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/restore_source.h"
 #include "muster/checkpoint/retention.h"
 #include "muster/checkpoint/snapshot_memory.h"
 #include "muster/trainer/engine.h"
 
 namespace muster::internal {
 
-/// What this rank holds of a state tensor, and where; its memory may be written to restore it.
-/// Throws ConfigError for a dtype that checkpoints do not have.
-checkpoint::SourceRange held_range(const StateTensor& tensor);
-
 struct SaveOptions {
   checkpoint::Retention retention{};
   std::int64_t failures_allowed = 0;  ///< In a row.
   /// A rank's part of more is written while the step waits.
   std::int64_t most_staging_bytes = std::numeric_limits<std::int64_t>::max();
-  bool fresh = false;      ///< Move aside what is in the directory.
-  bool snapshots = false;  ///< In the memory that the launcher holds.
+  bool fresh = false;        ///< Move aside what is in the directory.
+  bool snapshots = false;    ///< In the memory that the launcher holds.
+  std::string upload_url{};  ///< Where checkpoints are copied to; empty: nowhere.
 };
 
 /// A save: every rank copies its part and goes on training while a background thread writes it;
@@ -49,6 +47,7 @@ struct SaveOptions {
 /// with which training goes on.
 class CheckpointSaver {
  public:
+  using Check = CheckpointUpload::Check;
   using OnCommitted = std::function<void(std::int64_t step, const std::filesystem::path& path)>;
 
   /// Collective. Rank 0 prepares the directory. Throws CheckpointError.
@@ -60,9 +59,7 @@ class CheckpointSaver {
   /// anything is changed and throws to refuse it. Bytes are checked as they are read, each rank
   /// those that it needs (of what all need, a part): where one finds damage, the checkpoint is set
   /// aside and the one before read over it. Throws CheckpointError where there is none before it.
-  std::optional<Json> restore(
-      Engine& engine,
-      const std::function<void(const Json& run_state, const std::string& origin)>& check);
+  std::optional<Json> restore(Engine& engine, const Check& check);
 
   /// What restore() restored was a snapshot: it is on no disk.
   bool restored_snapshot() const { return restored_snapshot_; }
@@ -87,29 +84,27 @@ class CheckpointSaver {
   /// Collective. Once that is so on every rank: hands the save to rank 0's commit, or says on all
   /// ranks what failed.
   void commit();
-  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Returns whether it failed:
-  /// settle() is due.
+  /// Rank 0: reports a finished commit. Never blocks; a no-op elsewhere. Returns whether it, or an
+  /// upload, failed: settle() is due.
   bool poll();
-  /// Collective. Blocks until the commit has ended; says on all ranks what failed.
+  /// Collective. Blocks until a commit that runs has ended; says on all ranks what failed.
   void settle();
   /// Collective. Blocks until no save is in flight. What failed now is not forgiven: the last save
   /// of a run is its result.
   void finish();
 
  private:
-  std::vector<checkpoint::SourceRange> stored_ranges(Engine& engine) const;
   void begin_snapshots(const std::optional<checkpoint::SnapshotId>& restored);
   void tell_snapshots() const;
   void end_part();
+  std::string next_state(std::optional<checkpoint::TierSearch>& search, const Check& check);
+  void settle_commit();
   void settle_all();
+  void retain_again();
   void tell_staging();
   void fail(const std::string& message);
   void discard();
   void move_aside();
-  /// Collective. Returns the first damage that any rank met, on all of them; then the state is
-  /// undefined. Empty: the state is the checkpoint's.
-  std::string read_into(Engine& engine, const checkpoint::Checkpoint& checkpoint);
-  FlatRange own_part(const StateTensor& tensor) const;
   void report(const checkpoint::Committed& committed);
 
   std::unique_ptr<Env> env_;
@@ -120,6 +115,7 @@ class CheckpointSaver {
   checkpoint::Retention retention_;
   std::int64_t failures_allowed_;
   OnCommitted on_committed_;
+  std::optional<CheckpointUpload> upload_;
   std::unique_ptr<checkpoint::SnapshotMemory> snapshot_memory_;  // nullptr: no snapshots
   std::optional<checkpoint::SnapshotWriter> snapshots_;
   bool restored_snapshot_ = false;

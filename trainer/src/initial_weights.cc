@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "checkpoint_saver.h"
+#include "checkpoint_ranges.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/elements.h"
 #include "muster/checkpoint/export.h"

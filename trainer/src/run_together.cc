@@ -6,6 +6,8 @@
 #include <exception>
 #include <string>
 
+#include "text_exchange.h"
+
 namespace muster::internal {
 
 void run_together(Communicator& communicator, const std::function<void()>& work) {
@@ -42,6 +44,14 @@ void run_alike(const Communicator& communicator, const std::function<void()>& wo
                        dynamic_cast<const UserError*>(&e) != nullptr;
     if (!alike || communicator.rank() == 0) throw;
     throw FailedElsewhere(e.exit_code(), "rank 0 could not go on");
+  }
+}
+
+void wait_for_rank_0(Communicator& communicator, const std::function<bool()>& ended) {
+  std::string state;
+  while (state != "ended") {
+    if (communicator.rank() == 0) state = ended() ? "ended" : "at work";
+    state = broadcast_text(communicator, state);
   }
 }
 

@@ -25,6 +25,11 @@ void run_together(Communicator& communicator, const std::function<void()>& work)
 /// rethrows, all others throw FailedElsewhere. Other errors come through.
 void run_alike(const Communicator& communicator, const std::function<void()>& work);
 
+/// Collective. Blocks until `ended`, called again and again on rank 0 alone, returns true; it
+/// should block for about a second itself. The others hear each time that rank 0 is at work, so
+/// that no deadline is passed however long it takes.
+void wait_for_rank_0(Communicator& communicator, const std::function<bool()>& ended);
+
 }  // namespace muster::internal
 
 #endif  // MUSTER_TRAINER_SRC_RUN_TOGETHER_H_

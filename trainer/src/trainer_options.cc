@@ -90,6 +90,10 @@ void TrainerOptions::bind(OptionSet& set) {
           "the step waits; 0: as much as it needs");
   set.add("checkpoint-failures", &checkpoint_failures,
           "How many saves in a row may fail before training ends; the last one of a run may not");
+  set.add("checkpoint-upload", &checkpoint_upload,
+          "s3://BUCKET/PREFIX: checkpoints are copied there in the background (the newest and the "
+          "best, where saves are quicker), and a run whose --checkpoint-dir is lost goes on from "
+          "there; empty: nowhere");
   set.add("run", &run,
           "Name of the run: its checkpoints are in this directory of --checkpoint-dir. A run that "
           "has ended is refused");
@@ -145,6 +149,7 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "keep-best",
                                                                  "checkpoint-staging-mib",
                                                                  "checkpoint-failures",
+                                                                 "checkpoint-upload",
                                                                  "fresh",
                                                                  "eval-every",
                                                                  "log-every",
@@ -174,6 +179,11 @@ bool is_circumstance(const std::string& option_name) {
 std::filesystem::path TrainerOptions::run_directory() const {
   const std::filesystem::path directory(checkpoint_dir);
   return run.empty() ? directory : directory / run;
+}
+
+std::string TrainerOptions::upload_url() const {
+  if (checkpoint_upload.empty() || run.empty()) return checkpoint_upload;
+  return checkpoint_upload + (checkpoint_upload.ends_with('/') ? "" : "/") + run;
 }
 
 std::vector<std::string> TrainerOptions::validate() const {
@@ -243,6 +253,12 @@ std::vector<std::string> TrainerOptions::validate() const {
   require(checkpoint_staging_mib >= 0 && checkpoint_staging_mib <= (std::int64_t{1} << 40),
           "--checkpoint-staging-mib", "0 or more", checkpoint_staging_mib);
   require(checkpoint_failures >= 0, "--checkpoint-failures", "0 or more", checkpoint_failures);
+  const bool is_url = checkpoint_upload.starts_with("s3://") && checkpoint_upload.size() > 5;
+  if (!checkpoint_upload.empty() && !is_url)
+    problems.push_back("--checkpoint-upload: expected s3://BUCKET/PREFIX, found '" +
+                       checkpoint_upload + "'");
+  if (!checkpoint_upload.empty() && checkpoint_dir.empty())
+    problems.push_back("--checkpoint-upload: expected a --checkpoint-dir beside it, found none");
   require(eval_every >= 0, "--eval-every", "0 or more", eval_every);
   require(eval_batch >= 1, "--eval-batch", "1 or more", eval_batch);
   require(log_every >= 1, "--log-every", "1 or more", log_every);

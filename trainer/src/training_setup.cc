@@ -124,7 +124,8 @@ void TrainingRun::restore() {
     internal::SaveOptions save_options{.retention = retention,
                                        .failures_allowed = options_.checkpoint_failures,
                                        .fresh = options_.fresh,
-                                       .snapshots = options_.snapshot_every > 0};
+                                       .snapshots = options_.snapshot_every > 0,
+                                       .upload_url = options_.upload_url()};
     if (options_.checkpoint_staging_mib > 0)
       save_options.most_staging_bytes = options_.checkpoint_staging_mib << 20;
     saver_.emplace(

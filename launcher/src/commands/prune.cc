@@ -8,6 +8,8 @@
 
 #include "commands/command.h"
 #include "commands/run_listing.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
 #include "commands/words.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
@@ -119,26 +121,30 @@ void prune(const PruneRequest& request, Env& env) {
 
 }  // namespace
 
-int prune_command(const Words& words) {
-  if (wants_help(words)) {
-    std::fputs(prune_command_help().c_str(), stdout);
-    return 0;
-  }
+int prune_in(Env& env, const Words& words) {
   const PruneRequest request = parse(words);
-  const auto env = make_system_env();
-  const Plan plan = make_plan(request, *env);
+  const Plan plan = make_plan(request, env);
   if (plan.listed.empty()) {
     throw ConfigError("muster prune: expected complete checkpoints, found none in '" +
                       request.directory + "'; see muster checkpoints");
   }
   if (request.deletes && !plan.expired().empty()) {
-    prune(request, *env);
+    prune(request, env);
     return 0;
   }
   print(plan);
   std::printf(plan.expired().empty() ? "nothing to delete\n"
                                      : "nothing deleted yet: give --delete to do it\n");
   return 0;
+}
+
+int prune_command(const Words& words) {
+  if (wants_help(words)) {
+    std::fputs(prune_command_help().c_str(), stdout);
+    return 0;
+  }
+  leave_stores_to_sibling("prune", words);
+  return prune_in(*make_system_env(), words);
 }
 
 std::string prune_command_help() {

@@ -10,6 +10,7 @@ namespace muster::launcher {
 int inspect_in(Env& env, const Words& words);
 int verify_in(Env& env, const Words& words);
 int checkpoints_in(Env& env, const Words& words);
+int prune_in(Env& env, const Words& words);
 
 }  // namespace muster::launcher
 

@@ -18,6 +18,7 @@ struct Retention {
   std::int64_t keep_every =
       0;  ///< And every step that is a multiple of this; 0: none for this reason.
   std::optional<std::int64_t> keep_step = std::nullopt;  ///< And this one: the best so far, say.
+  std::vector<std::int64_t> in_use = {};                 ///< And these: being uploaded, say.
   int keep_best = 0;             ///< And this many with the best scores; 0: none for this reason.
   bool larger_is_better = true;  ///< Of scores.
   /// The score is run_state["metrics"][metric], where run_state["evaluated_step"] is the

@@ -67,6 +67,7 @@ struct TrainerOptions {
   std::int64_t keep_best = 0;               ///< By `score`; 0: the very best alone.
   std::int64_t checkpoint_staging_mib = 0;  ///< Memory for a rank's part; 0: whatever it needs.
   std::int64_t checkpoint_failures = 0;     ///< Saves in a row that may fail; the last may not.
+  std::string checkpoint_upload;  ///< "s3://bucket/prefix", where they go too; empty: nowhere.
   std::string run;  ///< A directory of this name in checkpoint_dir; empty: checkpoint_dir itself.
   bool fresh = false;
   bool allow_other_numerics = false;
@@ -97,6 +98,8 @@ struct TrainerOptions {
   std::vector<std::string> validate() const;
   /// Where the run's checkpoints are; empty where it makes none.
   std::filesystem::path run_directory() const;
+  /// Where the run's checkpoints are uploaded to; empty where they are not.
+  std::string upload_url() const;
   /// Throws ConfigError when `optimizer` or `parameter_groups` cannot be read.
   EngineOptions engine_options() const;
   /// Throws ConfigError when `schedule` cannot be read.
