@@ -46,8 +46,8 @@ TEST_F(Hdf5Readers, DebiansToolsSeeTheTensorsThatAreExported) {
     EXPECT_EQ(dump.exit_code, 0) << dump.err;
     return make_system_env()->read_text(out);
   };
-  for (const std::string tensor : {"model.encoder.weight", "model.head.bias",
-                                   "optimizer.exp_avg.encoder.weight"}) {
+  for (const std::string tensor :
+       {"model.encoder.weight", "model.head.bias", "optimizer.exp_avg.encoder.weight"}) {
     EXPECT_EQ(bytes_of(view_, tensor), bytes_of(exported_, tensor)) << tensor;
     EXPECT_GE(bytes_of(view_, tensor).size(), 2u) << tensor;
   }
