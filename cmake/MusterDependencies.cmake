@@ -29,13 +29,17 @@ if(NOT MUSTER_MPI STREQUAL "OFF")
   endif()
 endif()
 
-# --- Arrow, for object stores
+# --- Arrow, libcurl and OpenSSL, for object stores
 set(MUSTER_HAS_STORE OFF)
 if(NOT MUSTER_STORE STREQUAL "OFF")
   find_package(ArrowS3)
-  set(MUSTER_HAS_STORE ${ArrowS3_FOUND})
+  find_package(CURL)
+  find_package(OpenSSL COMPONENTS Crypto)
+  if(ArrowS3_FOUND AND CURL_FOUND AND OPENSSL_FOUND)
+    set(MUSTER_HAS_STORE ON)
+  endif()
   if(MUSTER_STORE STREQUAL "ON" AND NOT MUSTER_HAS_STORE)
-    message(FATAL_ERROR "MUSTER_STORE=ON expects Arrow with S3; found none; run scripts/setup, or set ARROW_ROOT")
+    message(FATAL_ERROR "MUSTER_STORE=ON expects Arrow with S3, libcurl and OpenSSL; found not all of them; run scripts/setup, or set ARROW_ROOT")
   endif()
 endif()
 

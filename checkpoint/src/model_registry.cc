@@ -2,14 +2,17 @@
 #include "muster/checkpoint/model_registry.h"
 
 #include <algorithm>
-#include <charconv>
+#include <set>
 #include <utility>
 
 #include "durable_files.h"
 #include "file_errors.h"
 #include "muster/base/error.h"
+#include "muster/base/log.h"
+#include "muster/checkpoint/transfer.h"
 #include "numbered_claims.h"
 #include "registry_records.h"
+#include "registry_uploads.h"
 
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
@@ -55,28 +58,14 @@ fs::path stages_directory(const fs::path& registry, const std::string& name) {
   return registry / "models" / name / "stages";
 }
 
-void copy_file(const fs::path& from, const fs::path& to, Env& env) {
-  constexpr std::size_t kPieceBytes = 4 << 20;
-  const auto source = env.open_file(from);
-  const auto target = env.create_file(to);
-  std::vector<std::byte> piece(kPieceBytes);
-  std::uint64_t at = 0;
-  while (const std::size_t bytes = source->read_at(at, piece.data(), piece.size())) {
-    target->write_at(at, piece.data(), bytes);
-    at += bytes;
-  }
-  target->sync();
-  target->close();
+fs::path uploads_directory(const fs::path& registry, const std::string& name) {
+  return registry / "models" / name / "uploads";
 }
 
-/// Copies the files that the manifest names, and checks the copy. Returns its state hash.
-std::string copy_checkpoint(const Checkpoint& checkpoint, const fs::path& target, Env& env) {
-  env.create_directories(target);
-  copy_file(checkpoint.directory() / kManifestFile, target / kManifestFile, env);
-  for (const ManifestFile& file : checkpoint.manifest().files)
-    copy_file(checkpoint.directory() / file.file, target / file.file, env);
-  env.sync_directory(target);
-  const Checkpoint copy = Checkpoint::open(target, env);
+/// Returns the state hash of the copy, every byte of which was read back and checked.
+std::string copy_checked(const Checkpoint& checkpoint, Env& from, const fs::path& target, Env& to) {
+  copy_checkpoint(checkpoint, from, target, to);
+  const Checkpoint copy = Checkpoint::open(target, to);
   const std::vector<Problem> problems = copy.verify();
   if (problems.empty()) return copy.state_hash();
   throw CheckpointError(
@@ -87,9 +76,18 @@ std::string copy_checkpoint(const Checkpoint& checkpoint, const fs::path& target
 
 }  // namespace
 
+fs::path ModelVersion::checkpoint() const {
+  if (upload.empty()) return directory / "checkpoint";
+  return directory.parent_path().parent_path() / "uploads" / upload;
+}
+
 ModelRegistry::ModelRegistry(fs::path directory, Env& env)
+    : ModelRegistry(std::move(directory), env, nullptr) {}
+
+ModelRegistry::ModelRegistry(fs::path directory, Env& env, CreateOnce create_once)
     : directory_(directory.has_filename() ? std::move(directory) : directory.parent_path()),
-      env_(&env) {}
+      env_(&env),
+      create_once_(std::move(create_once)) {}
 
 // Every process writes the same bytes, so it does not matter whose file stays.
 void ModelRegistry::prepare() const {
@@ -106,7 +104,66 @@ void ModelRegistry::prepare() const {
   env_->sync_directory(directory_);
 }
 
-ModelVersion ModelRegistry::add(const Checkpoint& checkpoint, const std::string& name,
+// A store that knows no conditions replaces what is there, silently: of two versions of one number
+// the first would be lost. So whoever creates the registry tries to replace it, with another text,
+// which cannot be taken for what was written before.
+void ModelRegistry::prepare_store() const {
+  const fs::path path = directory_ / kRegistryFile;
+  const std::string text = internal::registry_text();
+  if (create_once_(path, text) && create_once_(path, text + "\n")) {
+    env_->remove_all(path);
+    throw CheckpointError(path.string() +
+                          ": expected the store to refuse to replace an object (If-None-Match), "
+                          "found that it replaces it; keep the registry in a store that knows "
+                          "conditional writes, or on disk");
+  }
+  internal::check_registry_text(env_->read_text(path), path.string());
+}
+
+void ModelRegistry::place(const Checkpoint& checkpoint, Env& from, ModelVersion& version) const {
+  prepare();
+  internal::Incoming incoming(directory_ / "incoming", *env_);
+  version.digest = copy_checked(checkpoint, from, incoming.path() / "checkpoint", *env_);
+  internal::write_file_durably(incoming.path() / kVersionFile, internal::version_text(version),
+                               *env_);
+  env_->sync_directory(incoming.path());
+  version.version = incoming.claim(versions_directory(directory_, version.name));
+}
+
+// Uploads without an owner are looked for before this version gets its number, and compared with
+// the records after it. A record that a dead process has sent and that is still on its way is for a
+// number that was the next one at its time, so at most this one: it comes too late, and what it
+// names will never be a version's.
+void ModelRegistry::place_in_store(const Checkpoint& checkpoint, Env& from,
+                                   ModelVersion& version) const {
+  prepare_store();
+  const fs::path uploads = uploads_directory(directory_, version.name);
+  const std::vector<std::string> ownerless = internal::ownerless_uploads(uploads, *env_);
+  internal::Upload upload(uploads, *env_);
+  version.upload = upload.name();
+  version.digest = copy_checked(checkpoint, from, upload.path(), *env_);
+  upload.keep();
+  version.version =
+      internal::create_numbered(versions_directory(directory_, version.name), kVersionFile,
+                                internal::version_text(version), create_once_, *env_);
+  if (!ownerless.empty()) remove_unnamed(version.name, ownerless);
+}
+
+void ModelRegistry::remove_unnamed(const std::string& name,
+                                   const std::vector<std::string>& uploads) const {
+  try {
+    std::set<std::string> named;
+    for (const ModelVersion& version : versions(name)) named.insert(version.upload);
+    for (const std::string& upload : uploads) {
+      if (!named.contains(upload))
+        remove_checkpoint(uploads_directory(directory_, name) / upload, *env_);
+    }
+  } catch (const Error& error) {  // the version is there all the same
+    MUSTER_LOG(WARNING) << "what dead processes have uploaded stays behind: " << error.what();
+  }
+}
+
+ModelVersion ModelRegistry::add(const Checkpoint& checkpoint, Env& from, const std::string& name,
                                 const Registration& registration) const {
   check_name("model", name);
   ModelVersion version{.name = name,
@@ -115,13 +172,11 @@ ModelVersion ModelRegistry::add(const Checkpoint& checkpoint, const std::string&
                        .registration = registration};
   internal::version_text(version);  // throws before anything is copied
   with_file_errors("registering model " + name, [&] {
-    prepare();
-    internal::Incoming incoming(directory_ / "incoming", *env_);
-    version.digest = copy_checkpoint(checkpoint, incoming.path() / "checkpoint", *env_);
-    internal::write_file_durably(incoming.path() / kVersionFile, internal::version_text(version),
-                                 *env_);
-    env_->sync_directory(incoming.path());
-    version.version = incoming.claim(versions_directory(directory_, name));
+    if (create_once_) {
+      place_in_store(checkpoint, from, version);
+    } else {
+      place(checkpoint, from, version);
+    }
   });
   version.directory = versions_directory(directory_, name) / claim_name(version.version);
   return version;
@@ -201,13 +256,18 @@ ModelVersion ModelRegistry::get(const std::string& name, const std::string& whic
 void ModelRegistry::promote(const std::string& name, int version, const std::string& stage) const {
   check_stage(stage);
   get(name, std::to_string(version));
+  const fs::path directory = stages_directory(directory_, name) / stage;
   with_file_errors("promoting model " + name, [&] {
+    const std::string text = internal::promotion_text(version, internal::utc_text(env_->now()));
+    if (create_once_) {
+      prepare_store();
+      internal::create_numbered(directory, kPromotionFile, text, create_once_, *env_);
+      return;
+    }
     internal::Incoming incoming(directory_ / "incoming", *env_);
-    internal::write_file_durably(incoming.path() / kPromotionFile,
-                                 internal::promotion_text(version, internal::utc_text(env_->now())),
-                                 *env_);
+    internal::write_file_durably(incoming.path() / kPromotionFile, text, *env_);
     env_->sync_directory(incoming.path());
-    incoming.claim(stages_directory(directory_, name) / stage);
+    incoming.claim(directory);
   });
 }
 

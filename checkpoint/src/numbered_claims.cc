@@ -29,8 +29,9 @@ std::optional<int> number_of(const std::string& name) {
   return number;
 }
 
-/// Says whose it is, so that others can tell when no one is left to finish it.
-std::string incoming_name() {
+}  // namespace
+
+std::string owned_name() {
   static std::atomic<int> count = 0;
   const ProcessIdentity own = own_process_identity();
   return std::to_string(own.pid) + "_" + std::to_string(own.start_ticks) + "_" +
@@ -46,8 +47,6 @@ bool is_abandoned(const std::string& name) {
   if (!text || !std::getline(text, owner.boot_id, '_')) return false;
   return process_state(owner) == ProcessState::kGone;
 }
-
-}  // namespace
 
 std::string claim_name(int number) {
   char name[16];
@@ -66,7 +65,7 @@ std::vector<int> claimed_numbers(const fs::path& directory, Env& env) {
 }
 
 Incoming::Incoming(const fs::path& incoming, Env& env)
-    : path_(incoming / incoming_name()), env_(&env) {
+    : path_(incoming / owned_name()), env_(&env) {
   env.create_directories(path_);
 }
 
@@ -93,6 +92,14 @@ int Incoming::claim(const fs::path& directory) {
     env_->sync_directory(directory);
     return number;
   }
+}
+
+int create_numbered(const fs::path& directory, const std::string& file, const std::string& text,
+                    const CreateOnce& create_once, Env& env) {
+  const std::vector<int> taken = claimed_numbers(directory, env);
+  int number = taken.empty() ? 1 : taken.back() + 1;
+  while (!create_once(directory / claim_name(number) / file, text)) ++number;
+  return number;
 }
 
 void remove_abandoned(const fs::path& incoming, Env& env) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "muster/base/env.h"
+#include "muster/checkpoint/model_registry.h"
 
 namespace muster::checkpoint::internal {
 
@@ -16,6 +17,13 @@ std::string claim_name(int number);
 
 /// The numbers in `directory`, ascending; empty where it does not exist.
 std::vector<int> claimed_numbers(const std::filesystem::path& directory, Env& env);
+
+/// A name that no other process has, and that says whose it is, so that others can tell when no one
+/// is left to finish what is called so.
+std::string owned_name();
+
+/// Whether `name` is the owned_name() of a process of this machine that is gone.
+bool is_abandoned(const std::string& name);
 
 /// A directory below `incoming` that is this process's alone, to be filled and then claimed. Gone
 /// with its owner when it was not.
@@ -38,6 +46,11 @@ class Incoming {
   Env* env_;
   bool claimed_ = false;
 };
+
+/// The same where nothing can be renamed: creates DIRECTORY/NUMBER/`file` for the next number,
+/// which is returned.
+int create_numbered(const std::filesystem::path& directory, const std::string& file,
+                    const std::string& text, const CreateOnce& create_once, Env& env);
 
 /// Removes what processes of this machine that are gone have left in `incoming`.
 void remove_abandoned(const std::filesystem::path& incoming, Env& env);

@@ -8,6 +8,7 @@
 #include "file_errors.h"
 #include "json_fields.h"
 #include "muster/base/error.h"
+#include "registry_uploads.h"
 #include "sealed_json.h"
 
 namespace muster::checkpoint::internal {
@@ -65,13 +66,15 @@ std::string version_text(const ModelVersion& version) {
     throw ConfigError("model registry: metric '" + metric + "': expected a finite number, found " +
                       std::to_string(value));
   }
-  return record_text(kVersionFormat, {{"model", version.name},
-                                      {"digest", version.digest},
-                                      {"step", version.step},
-                                      {"registered_at", version.registered_at},
-                                      {"run", version.registration.run},
-                                      {"parent", version.registration.parent},
-                                      {"metrics", Json(version.registration.metrics)}});
+  Json members = {{"model", version.name},
+                  {"digest", version.digest},
+                  {"step", version.step},
+                  {"registered_at", version.registered_at},
+                  {"run", version.registration.run},
+                  {"parent", version.registration.parent},
+                  {"metrics", Json(version.registration.metrics)}};
+  if (!version.upload.empty()) members["upload"] = version.upload;
+  return record_text(kVersionFormat, members);
 }
 
 ModelVersion version_from_text(std::string_view text, const std::string& origin) {
@@ -90,6 +93,10 @@ ModelVersion version_from_text(std::string_view text, const std::string& origin)
       fields.refuse("metrics", "an object of numbers", metrics);
     version.registration.metrics[metric] = value.get<double>();
   }
+  if (!json.contains("upload")) return version;
+  version.upload = fields.text("upload");
+  if (!is_upload_name(version.upload))
+    fields.refuse("upload", "the name of a directory", fields.any("upload"));
   return version;
 }
 

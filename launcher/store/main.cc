@@ -1,5 +1,5 @@
-// The program `muster-store`: checkpoints in object stores, through Arrow. Started by `muster`,
-// which has told the help, and by rank 0 of a training run (checkpoint/object_store.h).
+// The program `muster-store`: checkpoints and models in object stores, through Arrow. Started by
+// `muster`, which has told the help, and by rank 0 of a training run (checkpoint/object_store.h).
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -86,6 +86,23 @@ int newest(const Words& words) {
   return 0;
 }
 
+/// model register|list|get|promote, with a registry or a checkpoint in a store.
+int model(const Words& words) {
+  Ends ends;
+  const ModelPlaces places{
+      .env = [&](const std::string& path) -> Env& { return ends.of(path); },
+      .registry =
+          [&](const std::string& directory) {
+            if (!is_store_url(directory)) return checkpoint::ModelRegistry(directory, *ends.files);
+            return checkpoint::ModelRegistry(
+                directory, ends.objects,
+                [&](const std::filesystem::path& path, const std::string& text) {
+                  return ends.objects.create_once(path, text);
+                });
+          }};
+  return model_in(places, words);
+}
+
 /// Ends with the thread that started this program, which is of process `parent`.
 void end_with(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -101,6 +118,7 @@ int run(Words words) {
   const Words rest(words.begin() + (words.empty() ? 0 : 1), words.end());
   if (command == "copy") return copy(rest);
   if (command == "newest") return newest(rest);
+  if (command == "model") return model(rest);
   const std::map<std::string, int (*)(Env&, const Words&)> others = {
       {"inspect", inspect_in},
       {"verify", verify_in},

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
+#include "conditional_put.h"
 #include "muster/base/error.h"
 
 namespace muster::launcher {
@@ -18,6 +20,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kAttempts = 3;
+constexpr int kCreateAttempts = 5;
+constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr double kConnectSeconds = 5;
 constexpr double kRequestSeconds = 60;
 
@@ -76,6 +80,39 @@ arrow::fs::S3Options options_from_environment() {
   return options;
 }
 
+/// As the SDK in Arrow finds it: another store than Amazon's has its buckets in paths.
+ObjectPlace place_of(const fs::path& path, const arrow::fs::S3Options& options) {
+  const std::string key = key_of(path);
+  ObjectPlace place{.scheme = options.scheme,
+                    .host = options.endpoint_override,
+                    .path = "/" + key,
+                    .region = options.region};
+  if (!place.host.empty()) return place;
+  const std::string bucket = key.substr(0, key.find('/'));
+  place.host = "s3." + options.region + ".amazonaws.com";
+  if (options.region.starts_with("cn-")) place.host += ".cn";
+  if (bucket.find('.') != std::string::npos) return place;  // no certificate is for such a host
+  place.host = bucket + "." + place.host;
+  place.path = key.substr(bucket.size());
+  return place;
+}
+
+/// Whether to ask again: nobody answered, or others are asking, too.
+bool is_passing(int status) {
+  switch (status) {
+    case 0:
+    case 409:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class S3Writable : public WritableFile {
  public:
   S3Writable(std::shared_ptr<arrow::io::OutputStream> stream, fs::path path)
@@ -123,6 +160,7 @@ class S3Readable : public ReadableFile {
 }  // namespace
 
 struct S3Env::Connection {
+  arrow::fs::S3Options options;
   std::shared_ptr<arrow::fs::S3FileSystem> files;
 };
 
@@ -130,7 +168,8 @@ S3Env::S3Env() : connection_(std::make_unique<Connection>()) {
   arrow::fs::S3GlobalOptions global = arrow::fs::S3GlobalOptions::Defaults();
   global.log_level = arrow::fs::S3LogLevel::Off;  // errors come back as such
   const arrow::Status status = arrow::fs::InitializeS3(global);
-  auto files = arrow::fs::S3FileSystem::Make(options_from_environment());
+  connection_->options = options_from_environment();
+  auto files = arrow::fs::S3FileSystem::Make(connection_->options);
   if (!status.ok() || !files.ok()) {
     throw CheckpointError(
         "the object store cannot be used: " + (status.ok() ? files.status() : status).message() +
@@ -184,6 +223,27 @@ std::vector<std::string> S3Env::list_directory(const fs::path& path) {
 bool S3Env::exists(const fs::path& path) {
   return value_of(connection_->files->GetFileInfo(key_of(path)), "look at", path).type() !=
          arrow::fs::FileType::NotFound;
+}
+
+bool S3Env::create_once(const fs::path& path, const std::string& text) {
+  const arrow::fs::S3Options& options = connection_->options;
+  const ObjectPlace place = place_of(path, options);
+  bool maybe_created = false;
+  auto pause = kFirstPause;
+  for (int attempt = 1;; ++attempt) {
+    const StoreCredentials credentials{options.GetAccessKey(), options.GetSecretKey(),
+                                       options.GetSessionToken()};
+    const StoreAnswer answer = put_if_none(place, credentials, text, now());
+    if (answer.status == 200) return true;
+    if (answer.status == 412) return maybe_created && read_text(path) == text;
+    if (!is_passing(answer.status) || attempt == kCreateAttempts) {
+      throw FileError("create (" + answer.text + ")", path,
+                      answer.status == 404 ? ENOENT : EHOSTUNREACH);
+    }
+    maybe_created = maybe_created || answer.status == 0 || answer.status >= 500;
+    std::this_thread::sleep_for(pause);
+    pause *= 2;
+  }
 }
 
 std::chrono::system_clock::time_point S3Env::now() { return std::chrono::system_clock::now(); }

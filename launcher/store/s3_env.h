@@ -31,6 +31,12 @@ class S3Env : public Env {
   bool exists(const std::filesystem::path& path) override;
   std::chrono::system_clock::time_point now() override;
 
+  /// Makes `text` the object `path` unless there is one: then false. Of all calls for one path,
+  /// from anywhere, one returns true, where the store takes If-None-Match with a PUT. What got no
+  /// answer is asked again, and told from another's by its text. Throws FileError; the object may
+  /// then be there or not.
+  bool create_once(const std::filesystem::path& path, const std::string& text);
+
  private:
   struct Connection;
   std::unique_ptr<Connection> connection_;

@@ -43,10 +43,11 @@ class ModelRegistryTest : public ::testing::Test {
 TEST_F(ModelRegistryTest, KeepsVersionsWithWhereTheyComeFrom) {
   const Checkpoint first = trained(10);
   const ModelVersion added = registry_.add(
-      first, "digits", {.run = "run-3", .parent = "", .metrics = {{"accuracy", 0.25}}});
+      first, env_, "digits", {.run = "run-3", .parent = "", .metrics = {{"accuracy", 0.25}}});
   EXPECT_EQ(added.version, 1);
-  registry_.add(trained(20, 2), "digits", {.run = "run-4", .parent = "digits@1", .metrics = {}});
-  registry_.add(trained(20, 2), "other", {});
+  registry_.add(trained(20, 2), env_, "digits",
+                {.run = "run-4", .parent = "digits@1", .metrics = {}});
+  registry_.add(trained(20, 2), env_, "other", {});
   EXPECT_THAT(registry_.names(), ElementsAre("digits", "other"));
   const std::vector<ModelVersion> versions = registry_.versions("digits");
   ASSERT_EQ(versions.size(), 2u);
@@ -67,7 +68,7 @@ TEST_F(ModelRegistryTest, KeepsVersionsWithWhereTheyComeFrom) {
 }
 
 TEST_F(ModelRegistryTest, StagesPointAtOneVersionEach) {
-  for (int i = 0; i < 3; ++i) registry_.add(trained(1), "m", {});
+  for (int i = 0; i < 3; ++i) registry_.add(trained(1), env_, "m", {});
   registry_.promote("m", 2, "production");
   registry_.promote("m", 2, "staging");
   registry_.promote("m", 3, "staging");
@@ -82,20 +83,20 @@ TEST_F(ModelRegistryTest, StagesPointAtOneVersionEach) {
 TEST_F(ModelRegistryTest, WhatIsNotThereOrNoNameIsTheCallersError) {
   EXPECT_THAT(registry_.names(), IsEmpty());
   EXPECT_THROW(registry_.get("m"), ConfigError);
-  registry_.add(trained(1), "m", {});
+  registry_.add(trained(1), env_, "m", {});
   EXPECT_THROW(registry_.get("m", "2"), ConfigError);
   EXPECT_THROW(registry_.get("m", "production"), ConfigError);
   EXPECT_THROW(registry_.promote("m", 2, "production"), ConfigError);
   EXPECT_THROW(registry_.promote("m", 1, "7"), ConfigError);
   for (const char* name : {"", ".", "../m", "a/b", ".hidden", "a b", "\xc3\xa9"}) {
-    EXPECT_THROW(registry_.add(trained(1), name, {}), ConfigError) << name;
+    EXPECT_THROW(registry_.add(trained(1), env_, name, {}), ConfigError) << name;
     EXPECT_THROW(registry_.promote("m", 1, name), ConfigError) << name;
     EXPECT_THROW(registry_.versions(name), ConfigError) << name;
   }
-  EXPECT_THROW(
-      registry_.add(trained(1), "m", {.run = {}, .parent = {}, .metrics = {{"x", 1.0 / 0.0}}}),
-      ConfigError);
-  EXPECT_THROW(registry_.add(trained(1), "m", {.run = "\xff", .parent = {}, .metrics = {}}),
+  EXPECT_THROW(registry_.add(trained(1), env_, "m",
+                             {.run = {}, .parent = {}, .metrics = {{"x", 1.0 / 0.0}}}),
+               ConfigError);
+  EXPECT_THROW(registry_.add(trained(1), env_, "m", {.run = "\xff", .parent = {}, .metrics = {}}),
                ConfigError);
   EXPECT_EQ(registry_.versions("m").size(), 1u);
 }
@@ -103,14 +104,14 @@ TEST_F(ModelRegistryTest, WhatIsNotThereOrNoNameIsTheCallersError) {
 TEST_F(ModelRegistryTest, ADamagedCheckpointIsNotRegistered) {
   const Checkpoint checkpoint = trained(1);
   env_.content("/run/step-00000001/rank-00001-of-00002.h5")[3000] ^= 4;
-  EXPECT_THAT(message_of([&] { registry_.add(checkpoint, "m", {}); }),
+  EXPECT_THAT(message_of([&] { registry_.add(checkpoint, env_, "m", {}); }),
               HasSubstr("rank-00001-of-00002.h5"));
   EXPECT_THAT(registry_.names(), IsEmpty());
   EXPECT_THAT(env_.list_directory("/registry/incoming"), IsEmpty());
 }
 
 TEST_F(ModelRegistryTest, AChangedOrForeignRecordIsNamed) {
-  const ModelVersion version = registry_.add(trained(1), "m", {});
+  const ModelVersion version = registry_.add(trained(1), env_, "m", {});
   const std::string path = (version.directory / "version.json").string();
   const std::string good = env_.content(path);
   for (std::size_t at = 0; at < good.size(); at += 3) {
@@ -130,9 +131,9 @@ TEST_F(ModelRegistryTest, AFailureOrPowerCutAnywhereLeavesTheVersionsBefore) {
     bool added = false;
     for (std::int64_t k = 0; !added; ++k) {
       env_.remove_all("/registry");
-      registry_.add(checkpoint, "m", {});
+      registry_.add(checkpoint, env_, "m", {});
       env_.fail_at(k, failure, EIO);
-      added = message_of([&] { registry_.add(checkpoint, "m", {}); }) == "no error";
+      added = message_of([&] { registry_.add(checkpoint, env_, "m", {}); }) == "no error";
       env_.stop_failing();
       env_.lose_power();
       const std::size_t versions = registry_.versions("m").size();
@@ -140,7 +141,7 @@ TEST_F(ModelRegistryTest, AFailureOrPowerCutAnywhereLeavesTheVersionsBefore) {
       for (const ModelVersion& version : registry_.versions("m")) {
         EXPECT_TRUE(Checkpoint::open(version.checkpoint(), env_).verify().empty()) << k;
       }
-      EXPECT_EQ(registry_.add(checkpoint, "m", {}).version, static_cast<int>(versions) + 1);
+      EXPECT_EQ(registry_.add(checkpoint, env_, "m", {}).version, static_cast<int>(versions) + 1);
       ASSERT_LT(k, 500);
     }
   }
@@ -199,7 +200,7 @@ class SharedRegistryTest : public ::testing::Test {
   }
 
   ModelVersion add(const std::string& run) const {
-    return registry_.add(Checkpoint::open(checkpoint_, *env_), "m",
+    return registry_.add(Checkpoint::open(checkpoint_, *env_), *env_, "m",
                          {.run = run, .parent = {}, .metrics = {}});
   }
 

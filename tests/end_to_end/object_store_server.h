@@ -10,7 +10,8 @@
 
 namespace muster::testing {
 
-/// With one bucket, kBucket. Ends with the object.
+/// With one bucket, kBucket. Ends with the object. Now and then a conditional write gets no answer,
+/// or is asked to come again.
 class ObjectStoreServer {
  public:
   static constexpr const char* kBucket = "muster-test";
@@ -22,13 +23,16 @@ class ObjectStoreServer {
   /// Blocks until it answers; fails the test where it does not.
   ObjectStoreServer();
 
-  /// What a program needs to find it.
+  /// What a program needs to use any such server, its address aside; and to find this one.
+  static std::map<std::string, std::string> credentials();
   std::map<std::string, std::string> environment() const;
   /// "s3://muster-test/KEY"
   static std::string url(const std::string& key);
 
   /// A call of Amazon's own client, which came with moto: "put_object(Bucket='muster-test', ...)".
-  void client(const std::string& call) const;
+  void client(const std::string& call) const { python("s3." + call); }
+  /// Lines of Python, for which `s3` is that client. Returns what they print.
+  std::string python(const std::string& code) const;
 
  private:
   ScratchDirectory directory_;

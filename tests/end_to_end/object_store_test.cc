@@ -3,28 +3,19 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <sstream>
 
-#include "muster/base/env.h"
-#include "muster/checkpoint/checkpoint_store.h"
-#include "object_store_server.h"
-#include "subprocess.h"
+#include "object_store_fixture.h"
 
 namespace muster::testing {
 namespace {
 
 namespace fs = std::filesystem;
-using checkpoint::Checkpoint;
-using checkpoint::CheckpointStore;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr int kCheckpointError = 74;
-constexpr const char* kBucket = "s3://muster-test";
 
 std::string text_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -32,45 +23,6 @@ std::string text_of(const fs::path& path) {
   text << file.rdbuf();
   return text.str();
 }
-
-class ObjectStore : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!ObjectStoreServer::available()) GTEST_SKIP() << ObjectStoreServer::missing();
-    server_ = std::make_unique<ObjectStoreServer>();
-    environment_ = server_->environment();
-  }
-
-  std::unique_ptr<Program> start(std::vector<std::string> words) {
-    words.insert(words.begin(), std::string(MUSTER_BIN_DIR) + "/muster");
-    return std::make_unique<Program>(words, scratch_.path(), environment_);
-  }
-  ProgramResult run(std::vector<std::string> words) { return start(std::move(words))->wait(); }
-
-  fs::path save(const fs::path& directory, std::int64_t step, std::size_t elements) {
-    std::vector<float> data(elements);
-    for (std::size_t i = 0; i < elements; ++i)
-      data[i] = static_cast<float>(i % 9973) + static_cast<float>(step);
-    const auto n = static_cast<std::int64_t>(elements);
-    CheckpointStore store(directory, *env_);
-    store.prepare();
-    std::vector<checkpoint::ShardRecord> records;
-    for (int rank = 0; rank < 2; ++rank) {
-      checkpoint::TensorRange range = checkpoint::whole_tensor("w", DType::kFloat32, {n});
-      range.begin = n * rank / 2;
-      range.end = n * (rank + 1) / 2;
-      const checkpoint::SourceRange source{range, data.data() + range.begin};
-      records.push_back(store.write_shard(step, 0, rank, 2, {&source, 1}));
-    }
-    return store.commit(step, 0, records, Json{{"progress", {{"step", step}}}});
-  }
-  std::string hash(const fs::path& path) { return Checkpoint::open(path, *env_).state_hash(); }
-
-  const std::unique_ptr<Env> env_ = make_system_env();
-  ScratchDirectory scratch_;
-  std::unique_ptr<ObjectStoreServer> server_;
-  std::map<std::string, std::string> environment_;
-};
 
 TEST_F(ObjectStore, KeepsCheckpointsThatAreListedVerifiedInspectedAndCopiedBack) {
   const fs::path here = scratch_.path() / "here", back = scratch_.path() / "back";

@@ -12,6 +12,8 @@
 
 #include "commands/checkpoint_path.h"
 #include "commands/command.h"
+#include "commands/sibling_program.h"
+#include "commands/store_commands.h"
 #include "commands/words.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
@@ -26,11 +28,16 @@ using checkpoint::ModelRegistry;
 using checkpoint::ModelVersion;
 using checkpoint::Registration;
 
-ModelRegistry registry_of(const ParsedWords& parsed, Env& env) {
-  if (const auto flag = parsed.values.find("--registry"); flag != parsed.values.end())
-    return ModelRegistry(flag->second, env);
+std::string registry_variable() {
   const char* variable = std::getenv("MUSTER_REGISTRY");
-  if (variable != nullptr && *variable != '\0') return ModelRegistry(variable, env);
+  return variable == nullptr ? "" : variable;
+}
+
+ModelRegistry registry_of(const ParsedWords& parsed, const ModelPlaces& places) {
+  if (const auto flag = parsed.values.find("--registry"); flag != parsed.values.end())
+    return places.registry(flag->second);
+  if (const std::string variable = registry_variable(); !variable.empty())
+    return places.registry(variable);
   throw ConfigError(
       "muster model: expected the registry's directory, found none; give --registry DIR or set "
       "MUSTER_REGISTRY");
@@ -87,16 +94,20 @@ std::string text_of(const ModelVersion& version) {
   return version.name + "@" + std::to_string(version.version);
 }
 
+bool is_same_place(const std::filesystem::path& one, const std::string& other) {
+  if (is_store_url(other)) return one == other;
+  std::error_code ignored;
+  return std::filesystem::equivalent(one, other, ignored);
+}
+
 /// The version of the registry that the checkpoint's run began with (--init-from), or "".
 std::string parent_in(const ModelRegistry& registry, const Json& run_state) {
   if (!run_state.is_object() || !run_state.contains("init_from")) return "";
   const Json& path = run_state.at("init_from");
   if (!path.is_string()) return "";
-  std::error_code ignored;
   for (const std::string& name : registry.names()) {
     for (const ModelVersion& version : registry.versions(name)) {
-      if (std::filesystem::equivalent(version.checkpoint(), path.get<std::string>(), ignored))
-        return text_of(version);
+      if (is_same_place(version.checkpoint(), path.get<std::string>())) return text_of(version);
     }
   }
   return "";
@@ -131,12 +142,12 @@ void print(const ModelVersion& version) {
               stages.c_str());
 }
 
-int register_model(const Words& words) {
+int register_model(const ModelPlaces& places, const Words& words) {
   const ParsedWords parsed = take_words(words, "model", {"--json"}, 2, 2,
                                         {"--registry", "--metrics", "--run", "--parent"});
-  const auto env = make_system_env();
-  const ModelRegistry registry = registry_of(parsed, *env);
-  const checkpoint::Checkpoint source = open_newest_at(parsed.operands[0], "model", *env);
+  const ModelRegistry registry = registry_of(parsed, places);
+  Env& from = places.env(parsed.operands[0]);
+  const checkpoint::Checkpoint source = open_newest_at(parsed.operands[0], "model", from);
   Registration registration;
   const auto run = parsed.values.find("--run");
   registration.run =
@@ -151,7 +162,7 @@ int register_model(const Words& words) {
   } else {
     registration.parent = parent_in(registry, source.manifest().run_state);
   }
-  const ModelVersion added = registry.add(source, parsed.operands[1], registration);
+  const ModelVersion added = registry.add(source, from, parsed.operands[1], registration);
   if (parsed.switches.contains("--json")) {
     std::printf("%s\n", to_json(added).dump(2).c_str());
   } else {
@@ -160,10 +171,9 @@ int register_model(const Words& words) {
   return 0;
 }
 
-int list_models(const Words& words) {
+int list_models(const ModelPlaces& places, const Words& words) {
   const ParsedWords parsed = take_words(words, "model", {"--json"}, 0, 1, {"--registry"});
-  const auto env = make_system_env();
-  const ModelRegistry registry = registry_of(parsed, *env);
+  const ModelRegistry registry = registry_of(parsed, places);
   const std::vector<std::string> names =
       parsed.operands.empty() ? registry.names() : parsed.operands;
   if (!parsed.operands.empty()) registry.get(names[0]);  // a name that is not there is an error
@@ -178,47 +188,61 @@ int list_models(const Words& words) {
   return 0;
 }
 
-int get_model(const Words& words) {
+int get_model(const ModelPlaces& places, const Words& words) {
   const ParsedWords parsed = take_words(words, "model", {"--json"}, 1, 1, {"--registry"});
-  const auto env = make_system_env();
-  const ModelVersion version = find(registry_of(parsed, *env), parsed.operands[0]);
+  const ModelVersion version = find(registry_of(parsed, places), parsed.operands[0]);
   std::printf("%s\n", parsed.switches.contains("--json") ? to_json(version).dump(2).c_str()
                                                          : version.checkpoint().c_str());
   return 0;
 }
 
-int promote_model(const Words& words) {
+int promote_model(const ModelPlaces& places, const Words& words) {
   const ParsedWords parsed = take_words(words, "model", {}, 3, 3, {"--registry"});
   const std::string& text = parsed.operands[1];
   int version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error != std::errc() || end != text.data() + text.size())
     throw ConfigError("muster model: expected the number of a version, found '" + text + "'");
-  const auto env = make_system_env();
-  const ModelRegistry registry = registry_of(parsed, *env);
+  const ModelRegistry registry = registry_of(parsed, places);
   registry.promote(parsed.operands[0], version, parsed.operands[2]);
   print(registry.get(parsed.operands[0], text));
   return 0;
 }
 
+/// Whether a registry or a checkpoint is in a store.
+bool means_store(const Words& words) {
+  return is_store_url(registry_variable()) ||
+         std::any_of(words.begin(), words.end(), [](const std::string& word) {
+           return is_store_url(word) || word.starts_with("--registry=s3://");
+         });
+}
+
 }  // namespace
+
+int model_in(const ModelPlaces& places, const Words& words) {
+  const std::vector<std::string> verbs = {"register", "list", "get", "promote"};
+  const std::string verb = words.empty() ? "" : words[0];
+  const Words rest(words.begin() + (words.empty() ? 0 : 1), words.end());
+  if (verb == "register") return register_model(places, rest);
+  if (verb == "list") return list_models(places, rest);
+  if (verb == "get") return get_model(places, rest);
+  if (verb == "promote") return promote_model(places, rest);
+  const std::string nearest = nearest_name(verb, verbs);
+  throw ConfigError("muster model: expected register, list, get or promote, found '" + verb +
+                    "'; " +
+                    (nearest.empty() ? "see muster help model" : "did you mean " + nearest + "?"));
+}
 
 int model_command(const Words& words) {
   if (wants_help(words)) {
     std::fputs(model_command_help().c_str(), stdout);
     return 0;
   }
-  const std::vector<std::string> verbs = {"register", "list", "get", "promote"};
-  const std::string verb = words.empty() ? "" : words[0];
-  const Words rest(words.begin() + (words.empty() ? 0 : 1), words.end());
-  if (verb == "register") return register_model(rest);
-  if (verb == "list") return list_models(rest);
-  if (verb == "get") return get_model(rest);
-  if (verb == "promote") return promote_model(rest);
-  const std::string nearest = nearest_name(verb, verbs);
-  throw ConfigError("muster model: expected register, list, get or promote, found '" + verb +
-                    "'; " +
-                    (nearest.empty() ? "see muster help model" : "did you mean " + nearest + "?"));
+  if (means_store(words)) become_sibling("muster-store", "model", words);
+  const auto env = make_system_env();
+  return model_in({.env = [&](const std::string&) -> Env& { return *env; },
+                   .registry = [&](const std::string& path) { return ModelRegistry(path, *env); }},
+                  words);
 }
 
 std::string model_command_help() {
@@ -227,18 +251,19 @@ std::string model_command_help() {
          "       muster model list [NAME] [--json]\n"
          "       muster model get NAME[@VERSION|@STAGE] [--json]\n"
          "       muster model promote NAME VERSION STAGE\n"
-         "Keeps models under names and numbers, in a directory given by --registry DIR or "
-         "MUSTER_REGISTRY. register\n"
-         "copies a checkpoint (of a directory of them the newest) into it, checks every byte of "
-         "the copy and makes it the\n"
-         "next version of NAME, with its state hash, metrics (those of the run's last evaluation, "
-         "and those given), run,\n"
-         "step and parent (by default the version that the run's --init-from named). get prints "
-         "the "
-         "path of a version's\n"
-         "checkpoint: the newest, a number, or the one in a stage. promote puts a version into a "
-         "stage, in the place of\n"
-         "the one before. Any number of processes may do all of this at once.\n";
+         "Keeps models under names and numbers, in a directory, or a prefix of an S3-compatible "
+         "store, given by --registry\n"
+         "DIR or MUSTER_REGISTRY. register copies a checkpoint (of a directory of them the newest; "
+         "on disk or at s3://) into\n"
+         "it, checks every byte of the copy and makes it the next version of NAME, with its state "
+         "hash, metrics (those of the\n"
+         "run's last evaluation, and those given), run, step and parent (by default the version "
+         "that the run's --init-from\n"
+         "named). get prints the path of a version's checkpoint: the newest, a number, or the one "
+         "in a stage. promote puts a\n"
+         "version into a stage, in the place of the one before. Any number of processes may do all "
+         "of this at once. The\n"
+         "variables for stores: muster help copy.\n";
 }
 
 }  // namespace muster::launcher
