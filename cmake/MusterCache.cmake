@@ -1,5 +1,5 @@
 # Where scripts/setup keeps the dependencies that it downloads: MUSTER_CACHED_LIBTORCH, MUSTER_CACHED_OPENMPI,
-# MUSTER_CACHED_ARROW, MUSTER_CACHED_MOTO.
+# MUSTER_CACHED_ARROW, MUSTER_CACHED_MOTO, MUSTER_CACHED_H5PY.
 
 if(DEFINED ENV{MUSTER_CACHE})
   set(MUSTER_CACHE_DIR $ENV{MUSTER_CACHE})
@@ -22,4 +22,6 @@ muster_pinned_version(pinned ARROW)
 set(MUSTER_CACHED_ARROW ${MUSTER_CACHE_DIR}/arrow-${pinned})
 muster_pinned_version(pinned MOTO)
 set(MUSTER_CACHED_MOTO ${MUSTER_CACHE_DIR}/moto-${pinned})
+muster_pinned_version(pinned H5PY)
+set(MUSTER_CACHED_H5PY ${MUSTER_CACHE_DIR}/h5py-${pinned})
 unset(pinned)

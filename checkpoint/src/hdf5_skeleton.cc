@@ -8,92 +8,16 @@
 #include <cerrno>
 #include <mutex>
 
-#include "hdf5_handles.h"
+#include "hdf5_objects.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/manifest.h"
 
 namespace muster::checkpoint::internal {
 namespace {
 
-// Datasets of a page or more start on a page, for the sake of direct and mapped I/O; smaller ones
-// are packed.
-constexpr hsize_t kPageBytes = 4096;
-// One block of the file for all small metadata, rather than crumbs between the datasets.
-constexpr hsize_t kMetadataBlockBytes = 64 << 10;
-
 [[noreturn]] void throw_memory_file(const char* call) {
   throw CheckpointError(std::string("laying out a checkpoint file in memory: ") + call +
                         " failed: " + errno_text(errno));
-}
-
-Hdf5Handle custom_float(size_t bytes, size_t exponent_bits, size_t mantissa_bits, size_t bias) {
-  Hdf5Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose, "H5Tcopy");
-  const size_t sign_position = exponent_bits + mantissa_bits;
-  check_hdf5(
-      H5Tset_fields(type.get(), sign_position, mantissa_bits, exponent_bits, 0, mantissa_bits),
-      "H5Tset_fields");
-  check_hdf5(H5Tset_size(type.get(), bytes), "H5Tset_size");
-  check_hdf5(H5Tset_ebias(type.get(), bias), "H5Tset_ebias");
-  return type;
-}
-
-// What h5py writes for numpy's bool.
-Hdf5Handle bool_type() {
-  Hdf5Handle type(H5Tenum_create(H5T_STD_I8LE), H5Tclose, "H5Tenum_create");
-  for (const signed char value : {0, 1}) {
-    check_hdf5(H5Tenum_insert(type.get(), value == 0 ? "FALSE" : "TRUE", &value), "H5Tenum_insert");
-  }
-  return type;
-}
-
-Hdf5Handle copied(hid_t type) { return Hdf5Handle(H5Tcopy(type), H5Tclose, "H5Tcopy"); }
-
-Hdf5Handle hdf5_type(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return copied(H5T_IEEE_F32LE);
-    case DType::kFloat64:
-      return copied(H5T_IEEE_F64LE);
-    case DType::kFloat16:
-      return custom_float(2, 5, 10, 15);
-    case DType::kBFloat16:
-      return custom_float(2, 8, 7, 127);
-    case DType::kInt8:
-      return copied(H5T_STD_I8LE);
-    case DType::kInt16:
-      return copied(H5T_STD_I16LE);
-    case DType::kInt32:
-      return copied(H5T_STD_I32LE);
-    case DType::kInt64:
-      return copied(H5T_STD_I64LE);
-    case DType::kUInt8:
-      return copied(H5T_STD_U8LE);
-    case DType::kBool:
-      return bool_type();
-  }
-  throw InternalError("expected a known dtype, found number " +
-                      std::to_string(static_cast<int>(dtype)));
-}
-
-void add_attribute(hid_t object, const char* name, hid_t file_type, hid_t memory_type, hid_t space,
-                   const void* value) {
-  const Hdf5Handle attribute(H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT),
-                             H5Aclose, "H5Acreate2");
-  check_hdf5(H5Awrite(attribute.get(), memory_type, value), "H5Awrite");
-}
-
-void add_number(hid_t object, const char* name, std::int64_t value) {
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate");
-  add_attribute(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, space.get(), &value);
-}
-
-void add_text(hid_t object, const char* name, const std::string& value) {
-  const Hdf5Handle type = copied(H5T_C_S1);
-  check_hdf5(H5Tset_size(type.get(), value.size()), "H5Tset_size");
-  check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "H5Tset_strpad");
-  check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "H5Tset_cset");
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate");
-  add_attribute(object, name, type.get(), type.get(), space.get(), value.data());
 }
 
 void add_shape(hid_t object, const std::vector<std::int64_t>& shape) {
@@ -103,19 +27,6 @@ void add_shape(hid_t object, const std::vector<std::int64_t>& shape) {
   const std::int64_t none = 0;
   add_attribute(object, "shape", H5T_STD_I64LE, H5T_NATIVE_INT64, space.get(),
                 shape.empty() ? &none : shape.data());
-}
-
-// A whole tensor keeps its shape; a part of one is flat.
-Hdf5Handle dataspace(const TensorRange& range) {
-  const std::int64_t numel = checked_numel(range.name, range.dtype, range.shape);
-  const bool whole = range.begin == 0 && range.end == numel && range.shape.size() <= H5S_MAX_RANK;
-  if (whole && range.shape.empty()) {
-    return Hdf5Handle(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate");
-  }
-  std::vector<hsize_t> dims = {static_cast<hsize_t>(range.numel())};
-  if (whole) dims.assign(range.shape.begin(), range.shape.end());
-  return Hdf5Handle(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose,
-                    "H5Screate_simple");
 }
 
 // Space is allocated at once and never filled: the dataset's bytes are ours to write.
@@ -135,16 +46,10 @@ Hdf5Handle group_properties() {
   return properties;
 }
 
-Hdf5Handle utf8_links() {
-  Hdf5Handle properties(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "H5Pcreate");
-  check_hdf5(H5Pset_char_encoding(properties.get(), H5T_CSET_UTF8), "H5Pset_char_encoding");
-  return properties;
-}
-
 Hdf5Handle create_dataset(hid_t file, const std::string& path, hid_t links, hid_t properties,
                           const TensorRange& range) {
   const Hdf5Handle type = hdf5_type(range.dtype);
-  const Hdf5Handle space = dataspace(range);
+  const Hdf5Handle space = piece_dataspace(range);
   return Hdf5Handle(
       H5Dcreate2(file, path.c_str(), type.get(), space.get(), links, properties, H5P_DEFAULT),
       H5Dclose, "H5Dcreate2");
@@ -167,22 +72,6 @@ std::int64_t add_piece(hid_t file, hid_t links, hid_t properties, const TensorRa
   return offset_of(dataset, range);
 }
 
-Hdf5Handle create_file(const std::string& path) {
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "H5Pcreate");
-  // Not the default driver: it resolves symbolic links, and one to a memory file leads nowhere. Nor
-  // the core driver: it would allocate and clear the whole file.
-  check_hdf5(H5Pset_fapl_stdio(access.get()), "H5Pset_fapl_stdio");
-  // Readable by every HDF5 since 1.8, and with checksums of HDF5's own in its metadata.
-  check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18),
-             "H5Pset_libver_bounds");
-  check_hdf5(H5Pset_alignment(access.get(), kPageBytes, kPageBytes), "H5Pset_alignment");
-  check_hdf5(H5Pset_meta_block_size(access.get(), kMetadataBlockBytes), "H5Pset_meta_block_size");
-  const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");
-  check_hdf5(H5Pset_obj_track_times(creation.get(), false), "H5Pset_obj_track_times");
-  return Hdf5Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
-                    "H5Fcreate");
-}
-
 void add_identity(hid_t file, const FileIdentity& identity) {
   const Hdf5Handle root(H5Gopen2(file, "/", H5P_DEFAULT), H5Gclose, "H5Gopen2");
   add_number(root.get(), "muster_format_version", kFormatVersion);
@@ -194,7 +83,7 @@ void add_identity(hid_t file, const FileIdentity& identity) {
 
 std::vector<std::int64_t> lay_out_shard(const std::string& path, const FileIdentity& identity,
                                         const std::vector<TensorRange>& ranges) {
-  Hdf5Handle file = create_file(path);
+  Hdf5Handle file = create_hdf5_file(path, H5F_LIBVER_V18);
   add_identity(file.get(), identity);
   const Hdf5Handle group_creation = group_properties();
   Hdf5Handle group(
@@ -214,7 +103,7 @@ std::vector<std::int64_t> lay_out_shard(const std::string& path, const FileIdent
 
 std::vector<std::int64_t> lay_out_tensors(const std::string& path,
                                           const std::vector<TensorRange>& tensors) {
-  Hdf5Handle file = create_file(path);
+  Hdf5Handle file = create_hdf5_file(path, H5F_LIBVER_V18);
   const Hdf5Handle links = utf8_links();
   const Hdf5Handle properties = dataset_properties();
   std::vector<std::int64_t> offsets_bytes;

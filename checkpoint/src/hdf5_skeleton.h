@@ -30,6 +30,11 @@ std::string link_name(const std::string& tensor);
 
 class Hdf5Skeleton {
  public:
+  /// Lays the file out at a path and returns the offsets of its datasets.
+  using LayOut = std::function<std::vector<std::int64_t>(const std::string& path)>;
+
+  /// Of any structure. Throws CheckpointError as below.
+  explicit Hdf5Skeleton(const LayOut& lay_out);
   /// `ranges` have passed check_range() and are distinct. Memory needed: the structure only,
   /// whatever the data's size. Throws CheckpointError when libhdf5 or the memory file fails. Holds
   /// libhdf5's process-wide lock for some 80 microseconds a range.
@@ -48,10 +53,6 @@ class Hdf5Skeleton {
   void read(std::int64_t offset_bytes, std::int64_t bytes, std::byte* out) const;
 
  private:
-  /// Lays the file out at a path and returns the offsets of its datasets.
-  using LayOut = std::function<std::vector<std::int64_t>(const std::string& path)>;
-  explicit Hdf5Skeleton(const LayOut& lay_out);
-
   int memory_fd_ = -1;
   std::int64_t file_bytes_ = 0;
   std::vector<std::int64_t> offsets_bytes_;

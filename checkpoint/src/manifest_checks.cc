@@ -19,10 +19,16 @@ std::string elements(std::int64_t begin, std::int64_t end) {
 }
 
 void check_files(const Manifest& manifest, const std::string& origin) {
-  if (static_cast<std::int64_t>(manifest.files.size()) != manifest.world_size) {
+  const auto files = static_cast<std::int64_t>(manifest.files.size());
+  const bool has_view = files == manifest.world_size + std::int64_t{1};
+  if (files != manifest.world_size && !has_view) {
     throw CheckpointError(origin + ": expected a file for each of " +
                           std::to_string(manifest.world_size) + " ranks, found " +
-                          std::to_string(manifest.files.size()));
+                          std::to_string(files));
+  }
+  if (has_view && manifest.files.back().file != kViewFile) {
+    throw CheckpointError(origin + ": expected " + kViewFile + " after the ranks' files, found '" +
+                          manifest.files.back().file + "'");
   }
   std::int64_t total_bytes = 0;
   for (const ManifestFile& file : manifest.files) {

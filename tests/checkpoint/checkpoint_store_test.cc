@@ -51,8 +51,8 @@ TEST_F(CheckpointStoreTest, SavesAndRestoresOnARealDisk) {
   EXPECT_EQ(newest->directory(), path);
   EXPECT_EQ(first_difference(*newest, state), "");
   EXPECT_THAT(env->list_directory(path),
-              ElementsAre("manifest.json", "rank-00000-of-00003.h5", "rank-00001-of-00003.h5",
-                          "rank-00002-of-00003.h5"));
+              ElementsAre("manifest.json", "model.h5", "rank-00000-of-00003.h5",
+                          "rank-00001-of-00003.h5", "rank-00002-of-00003.h5"));
   EXPECT_THAT(env->list_directory(store.directory()), ElementsAre("step-00000040"));
 }
 

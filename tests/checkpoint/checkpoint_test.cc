@@ -162,7 +162,8 @@ TEST_F(CheckpointTest, ManifestSaysWhatIsInside) {
   const Manifest& manifest = checkpoint.manifest();
   EXPECT_EQ(manifest.step, 12);
   EXPECT_EQ(manifest.world_size, 3);
-  EXPECT_THAT(manifest.files, SizeIs(3));
+  EXPECT_THAT(manifest.files, SizeIs(4));
+  EXPECT_EQ(manifest.files[3].file, "model.h5");
   EXPECT_EQ(manifest.files[2].file, "rank-00002-of-00003.h5");
   EXPECT_THAT(manifest.tensors, SizeIs(13));
   const TensorEntry& head = manifest.tensors.at("head.weight");

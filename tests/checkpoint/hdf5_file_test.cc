@@ -84,7 +84,7 @@ TEST_F(Hdf5FileTest, TheLibraryReadsEveryBytePartByPart) {
       EXPECT_EQ(number_attribute(dataset.get(), "begin"), source.range.begin);
       EXPECT_EQ(number_attribute(dataset.get(), "end"), source.range.end);
     }
-    EXPECT_EQ(number_attribute(file.get(), "muster_format_version"), 1);
+    EXPECT_EQ(number_attribute(file.get(), "muster_format_version"), 2);
     EXPECT_EQ(number_attribute(file.get(), "step"), 8);
     EXPECT_EQ(number_attribute(file.get(), "generation"), 2);
     EXPECT_EQ(number_attribute(file.get(), "rank"), rank);

@@ -128,7 +128,13 @@ constexpr std::int64_t kHuge = 9223372036854775807;
 TEST(ManifestTest, HostileNumbersAreRefusedByName) {
   const Hostile cases[] = {
       {"another format", [](Json& j) { j["format"] = "zip"; }, "'format'"},
-      {"a newer version", [](Json& j) { j["version"] = 2; }, "newer Muster"},
+      {"a newer version", [](Json& j) { j["version"] = 3; }, "newer Muster"},
+      {"a file too many",
+       [](Json& j) {
+         auto& files = j["files"];
+         files.push_back(files[0]);
+       },
+       "model.h5 after the ranks' files"},
       {"version 0", [](Json& j) { j["version"] = 0; }, "'version'"},
       {"no version", [](Json& j) { j.erase("version"); }, "'version'"},
       {"negative step", [](Json& j) { j["step"] = -1; }, "'step'"},

@@ -15,8 +15,9 @@
 
 namespace muster::checkpoint {
 
-inline constexpr int kFormatVersion = 1;
+inline constexpr int kFormatVersion = 2;
 inline constexpr const char* kManifestFile = "manifest.json";
+inline constexpr const char* kViewFile = "model.h5";
 
 /// One stored range of a tensor.
 struct Piece {
@@ -50,7 +51,7 @@ struct Manifest {
   int generation = 0;                          ///< Of the world that wrote it.
   int world_size = 0;                          ///< Of the world that wrote it.
   std::map<std::string, TensorEntry> tensors;  ///< In name order (bytes compared as unsigned).
-  std::vector<ManifestFile> files;             ///< By rank.
+  std::vector<ManifestFile> files;             ///< By rank; then kViewFile, if there is one.
   Json run_state;  ///< The trainer's: "progress" (part of the state hash), "job", "circumstances".
 
   /// Of all tensors.
