@@ -58,6 +58,13 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
   const ProgramResult result = calm.run(2);
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(names(calm), ElementsAre("step-00000030", "step-00000060"));
+  // Which program wrote it, and how it was told to.
+  const auto env = make_system_env();
+  const Json circumstances = checkpoint::Checkpoint::open(calm.checkpoint_paths().back(), *env)
+                                 .manifest()
+                                 .run_state.at("circumstances");
+  EXPECT_GE(circumstances.at("build_id").get<std::string>().size(), 16u);
+  EXPECT_EQ(circumstances.at("options").at("patience"), 3);
   EXPECT_EQ(
       json_of(calm.checkpoints() / "best.json"),
       parse_json(R"({"step":30,"checkpoint":"step-00000030","metric":"distance","value":0.0})",

@@ -55,6 +55,9 @@ TEST(RunState, CircumstancesAreNoPartOfTheJob) {
   options.micro_batch = 31;
   EXPECT_THAT(differences(before, job_definition(set)),
               ElementsAre("micro-batch: expected 32, found 31"));
+  const Json others = circumstance_options(set);
+  EXPECT_EQ(others.at("steps"), 99);
+  EXPECT_EQ(others.size() + before.size(), set.to_json().size());
 }
 
 TEST(RunState, DifferencesNameMissingAndExtraEntries) {

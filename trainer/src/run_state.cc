@@ -40,14 +40,22 @@ JobProgress JobProgress::from_json(const Json& json, const std::string& origin) 
   }
 }
 
-Json job_definition(const OptionSet& options) {
-  Json job = Json::object();
+namespace {
+
+Json options_that_are(bool circumstances, const OptionSet& options) {
+  Json found = Json::object();
   const Json all = options.to_json();
   for (const auto& [name, value] : all.items()) {
-    if (!is_circumstance(name)) job[name] = value;
+    if (is_circumstance(name) == circumstances) found[name] = value;
   }
-  return job;
+  return found;
 }
+
+}  // namespace
+
+Json job_definition(const OptionSet& options) { return options_that_are(false, options); }
+
+Json circumstance_options(const OptionSet& options) { return options_that_are(true, options); }
 
 std::vector<std::string> differences(const Json& expected, const Json& found) {
   std::vector<std::string> lines;

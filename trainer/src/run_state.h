@@ -29,6 +29,8 @@ struct JobProgress {
 
 /// The options that define the computation, with their values.
 Json job_definition(const OptionSet& options);
+/// All others.
+Json circumstance_options(const OptionSet& options);
 
 /// One line for each entry in which `found` differs from `expected`: "micro-batch: expected 32,
 /// found 64".

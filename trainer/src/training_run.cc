@@ -11,6 +11,7 @@
 #include "evaluation.h"
 #include "metric_exchange.h"
 #include "micro_batch_choice.h"
+#include "muster/base/build_id.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "muster/base/hash.h"
@@ -275,6 +276,8 @@ Json TrainingRun::run_state() const {
                  {{"world_size", communicator_.world_size()},
                   {"generation", world_.env().generation},
                   {"trained_seconds", trained().count()},
+                  {"options", other_options_},
+                  {"build_id", own_build_id()},
                   {"muster", kVersion}}}};
   if (score_watch_) state["score"] = score_watch_->to_json();
   if (!evaluated_step_.is_null()) state["evaluated_step"] = evaluated_step_;

@@ -85,6 +85,7 @@ class TrainingRun {
   const TrainerOptions& options_;
   ControlChannel* control_;
   Json job_;
+  Json other_options_;
   Json numerics_;
   Json metrics_ = Json::object();  // of the latest evaluation
   Json evaluated_step_;            // its step; null before the first

@@ -37,6 +37,7 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
       options_(trainer.options),
       control_(control),
       job_(internal::job_definition(option_set)),
+      other_options_(internal::circumstance_options(option_set)),
       numerics_(internal::numerics_fingerprint()),
       stop_request_(control),
       progress_report_(control, world.env().rank, options_.log_every) {
