@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -103,6 +104,28 @@ int model(const Words& words) {
   return model_in(places, words);
 }
 
+/// Deletes what uploads that died left behind: no manifest, and older than a whole checkpoint.
+void sweep(const std::string& directory, Env& env) {
+  const std::vector<checkpoint::Info> all = checkpoint::CheckpointStore(directory, env).list();
+  std::int64_t newest = 0;
+  for (const checkpoint::Info& info : all) {
+    if (info.complete) newest = std::max(newest, info.step);
+  }
+  for (const checkpoint::Info& info : all) {
+    if (info.complete || info.step >= newest) continue;
+    if (!env.exists(info.path / checkpoint::kManifestFile))
+      checkpoint::remove_checkpoint(info.path, env);
+  }
+}
+
+/// prune URL ...: as on disk, and with --delete the leftovers, too.
+int prune(Env& env, const Words& words) {
+  const int exit_code = prune_in(env, words);
+  if (std::find(words.begin(), words.end(), "--delete") != words.end())
+    sweep(*std::find_if(words.begin(), words.end(), is_store_url), env);
+  return exit_code;
+}
+
 /// Ends with the thread that started this program, which is of process `parent`.
 void end_with(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -123,7 +146,7 @@ int run(Words words) {
       {"inspect", inspect_in},
       {"verify", verify_in},
       {"checkpoints", checkpoints_in},
-      {"prune", prune_in}};
+      {"prune", prune}};
   if (const auto found = others.find(command); found != others.end()) {
     S3Env env;
     return found->second(env, rest);

@@ -152,6 +152,9 @@ TEST_F(ObjectStoreUpload, ADeathWhileItRunsLeavesNothingBehind) {
   Job job(MUSTER_WATCHED_FIT, options());
   Job::Environment environment = server_->environment();
   environment["MUSTER_TEST_DIE_AT"] = "27";  // of rank 0, which uploads
+  server_->client(                           // what an upload that was killed leaves
+      "put_object(Bucket='muster-test', Key='run/step-00000003/rank-00000-of-00001.h5', "
+      "Body=b'x')");
   const ProgramResult result = job.run(
       1, {}, {"--steps", "60", "--checkpoint-upload", ObjectStoreServer::url("run")}, environment);
   ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -159,7 +162,8 @@ TEST_F(ObjectStoreUpload, ADeathWhileItRunsLeavesNothingBehind) {
   EXPECT_THAT(processes_with(job.directory().string()), IsEmpty());
   EXPECT_EQ(job.state_hash(), calm.state_hash());
   EXPECT_THAT(muster({"verify", ObjectStoreServer::url("run")}).out,
-              AllOf(HasSubstr("step-00000060: sound"), Not(HasSubstr("damaged"))));
+              AllOf(HasSubstr("step-00000060: sound"), Not(HasSubstr("damaged")),
+                    Not(HasSubstr("step-00000003"))));
 }
 
 TEST_F(ObjectStoreUpload, WhatIsAnotherRunsIsRefused) {
