@@ -82,6 +82,17 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
     EXPECT_EQ(score_of(killed.checkpoint_paths()[i]), score_of(calm.checkpoint_paths()[i]));
 }
 
+TEST(Loop, WhatATrainerSavesOfItsOwnComesBack) {
+  ScratchDirectory scratch;
+  const fs::path events = scratch.path() / "events";
+  Job job(MUSTER_WATCHED_FIT,
+          {"--checkpoint-every", "20", "--steps", "60", "--events", events.string()});
+  const ProgramResult result = job.run(2, {}, {}, dies_at(48));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("recovered in"));
+  EXPECT_THAT(text_of(events), HasSubstr("saw 60 steps\n"));
+}
+
 TEST(Loop, TheBestSoManyStayAlsoWhereTheRunIsKilled) {
   std::vector<std::string> options = kPatient;
   options.insert(options.end(), {"--keep-best", "3"});
@@ -165,9 +176,10 @@ TEST(Loop, TheTrainerIsToldAndTheTestDataAreUsedOnceOnTheBest) {
     (line.rfind("checkpoint", 0) == 0 ? checkpoints : told).push_back(line);
   std::ostringstream bias;
   bias << "bias " << std::to_string(test.at("test").at("bias").get<double>());
-  EXPECT_THAT(told, ElementsAre("step 5", "step 10", "epoch 1", "evaluation 10 best of 5",
-                                "step 15", "step 20", "epoch 2", "evaluation 20 best of 5",
-                                "step 25", "step 30", "epoch 3", "evaluation 30 of 5", bias.str()));
+  EXPECT_THAT(told,
+              ElementsAre("step 5", "step 10", "epoch 1", "evaluation 10 best of 5", "step 15",
+                          "step 20", "epoch 2", "evaluation 20 best of 5", "step 25", "step 30",
+                          "epoch 3", "evaluation 30 of 5", bias.str(), "saw 30 steps"));
   EXPECT_THAT(checkpoints, ElementsAre("checkpoint 10 step-00000010", "checkpoint 20 step-00000020",
                                        "checkpoint 30 step-00000030"));
 }

@@ -25,4 +25,8 @@ void Trainer::on_evaluation(const EvaluationReport&) {}
 void Trainer::on_checkpoint(std::int64_t, const std::filesystem::path&) {}
 void Trainer::on_finished() {}
 
+std::string Trainer::save_state() const { return ""; }
+
+void Trainer::load_state(const std::string&) {}
+
 }  // namespace muster

@@ -268,7 +268,11 @@ void TrainingRun::save() {
 }
 
 Json TrainingRun::run_state() const {
-  Json state = {{"progress", progress_.to_json()},
+  Json progress = progress_.to_json();
+  const std::string user_state =
+      call_user_code("save_state()", [&] { return trainer_.save_state(); });
+  if (!user_state.empty()) progress["user_state"] = user_state;
+  Json state = {{"progress", progress},
                 {"job", job_},
                 {"numerics", numerics_},
                 {"metrics", metrics_},

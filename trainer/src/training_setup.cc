@@ -151,6 +151,8 @@ void TrainingRun::go_on_from(const Json& run_state) {
   progress_ = internal::JobProgress::from_json(run_state.at("progress"), origin);
   engine_->resume(progress_.step, progress_.loss_scale);
   loader_->restore({progress_.epoch, progress_.position});
+  const std::string user_state = run_state.at("progress").value("user_state", "");
+  if (!user_state.empty()) call_user_code("load_state()", [&] { trainer_.load_state(user_state); });
   trained_before_ = trained_seconds(run_state);
   metrics_ = run_state.value("metrics", Json::object());
   evaluated_step_ = run_state.value("evaluated_step", Json());

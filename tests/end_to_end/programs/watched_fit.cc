@@ -65,6 +65,7 @@ class WatchedFit : public muster::Trainer {
     if (die_at != nullptr && report.step == std::atoll(die_at) && env.generation == 0 &&
         env.rank == env.world_size - 1)
       raise(SIGKILL);
+    ++seen_;
     if (report.step % 5 == 0) tell("step " + std::to_string(report.step));
   }
   void on_epoch_end(int64_t epochs) override { tell("epoch " + std::to_string(epochs)); }
@@ -75,7 +76,12 @@ class WatchedFit : public muster::Trainer {
   void on_checkpoint(int64_t step, const std::filesystem::path& path) override {
     tell("checkpoint " + std::to_string(step) + " " + path.filename().string());
   }
-  void on_finished() override { tell("bias " + std::to_string(net_->head->bias.item<double>())); }
+  void on_finished() override {
+    tell("bias " + std::to_string(net_->head->bias.item<double>()));
+    tell("saw " + std::to_string(seen_) + " steps");
+  }
+  std::string save_state() const override { return "seen=" + std::to_string(seen_); }
+  void load_state(const std::string& state) override { seen_ = std::stoll(state.substr(5)); }
 
  private:
   std::shared_ptr<const muster::Dataset> make_data(int64_t samples) const {
@@ -93,6 +99,7 @@ class WatchedFit : public muster::Trainer {
   std::shared_ptr<Net> net_;
   int64_t best_at_ = 0;
   int64_t poison_ = -1;
+  int64_t seen_ = 0;  // in this process or before
   bool validate_ = false;
   std::string events_;
 };

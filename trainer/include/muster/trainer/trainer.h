@@ -88,6 +88,13 @@ class Trainer {
   /// with a --score and checkpoints as it was at its best.
   virtual void on_finished();
 
+  // What of its own must survive.
+  /// Any text in UTF-8, the same on every rank: it is kept in each checkpoint and snapshot, and
+  /// part of the state hash. Empty: none.
+  virtual std::string save_state() const;
+  /// That text, at a resume from a checkpoint that has one, before the first step.
+  virtual void load_state(const std::string& state);
+
   /// Defaults may be set in a subclass's constructor; flags win over them.
   TrainerOptions options;
 
