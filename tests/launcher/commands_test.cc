@@ -65,7 +65,7 @@ TEST_F(CommandsTest, InspectSaysWhatIsThere) {
   EXPECT_EQ(json["tensors"].size(), 2u);
   EXPECT_EQ(json["tensors"][1]["name"], "weight");
   EXPECT_EQ(json["tensors"][1]["shape"], Json({3, 4}));
-  EXPECT_EQ(json["files"].size(), 2u);
+  EXPECT_EQ(json["files"].size(), 3u);  // of two ranks, and model.h5
   EXPECT_EQ(json["state_hash"], checkpoint::Checkpoint::open(newest, *env_).state_hash());
 }
 
