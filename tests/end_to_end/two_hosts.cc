@@ -45,6 +45,26 @@ std::string enter(pid_t holder) {
   return "nsenter --target " + std::to_string(holder) + " --net --uts --mount ";
 }
 
+/// Nothing when the process is gone.
+std::filesystem::path network_of(const std::filesystem::path& process) {
+  std::error_code gone;
+  return std::filesystem::read_symlink(process / "ns" / "net", gone);
+}
+
+/// Ends what still runs on the host, whoever its parent is by now, but for the holder. Open MPI's
+/// daemon dies now and then when a rank does, and leaves others spinning.
+void end_leftovers(pid_t holder) {
+  const std::filesystem::path processes = "/proc";
+  const auto network = network_of(processes / std::to_string(holder));
+  if (network.empty()) return;
+  for (const auto& entry : std::filesystem::directory_iterator(processes)) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const pid_t pid = std::stoi(name);
+    if (pid != holder && network_of(entry.path()) == network) kill(pid, SIGKILL);
+  }
+}
+
 }  // namespace
 
 std::string TwoHosts::missing() {
@@ -94,6 +114,7 @@ TwoHosts::TwoHosts() {
 TwoHosts::~TwoHosts() {
   for (const pid_t holder : holders_) {
     if (holder <= 0) continue;
+    end_leftovers(holder);
     kill(holder, SIGKILL);
     waitpid(holder, nullptr, 0);
   }
@@ -134,7 +155,10 @@ ProgramResult TwoHosts::run(const std::string& command) const {
   const ScratchDirectory scratch;
   const std::string script =
       ". " MUSTER_SOURCE_DIR "/scripts/env && PATH=" MUSTER_BIN_DIR ":$PATH && " + command;
-  return Program(on(0, {"bash", "-c", script}), scratch.path(), environment()).wait();
+  ProgramResult result =
+      Program(on(0, {"bash", "-c", script}), scratch.path(), environment()).wait();
+  for (const pid_t holder : holders_) end_leftovers(holder);
+  return result;
 }
 
 bool TwoHosts::slow_down(int host, int megabits_per_second) const {

@@ -29,7 +29,8 @@ class TwoHosts {
   std::vector<std::string> on(int host, const std::vector<std::string>& words) const;
   /// What mpirun, of Open MPI 4 or 5, needs to reach both over the cable.
   std::map<std::string, std::string> environment() const;
-  /// A shell command on the first host, with this build's programs and its mpirun in PATH.
+  /// A shell command on the first host, with this build's programs and its mpirun in PATH. What it
+  /// leaves running on either host is ended.
   ProgramResult run(const std::string& command) const;
   /// "--host ... --map-by ...": so many ranks on each.
   static std::string mpirun_words(int ranks_of_each);

@@ -76,19 +76,23 @@ std::unique_ptr<Communicator> expect_to_go_on(const std::string& title, Communic
   for (;;) raise(SIGKILL);
 }
 
-void deaths(Communicator& world, Verdicts& verdicts) {
+void deaths(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
+  meet(directory, "joined", world.rank(), {0, 1, 2, 3, 4, 5});
   if (world.rank() == 2) world.abort("a fresh start is wanted");
   auto all = expect_to_go_on("abort", world, {0, 1, 2, 3, 4, 5}, verdicts);
+  meet(directory, "went-on", world.rank(), {0, 1, 2, 3, 4, 5});
   if (world.rank() == 1) die();
   run_until_lost(*all);
   auto five = expect_to_go_on("death of 1", *all, {0, 2, 3, 4, 5}, verdicts);
+  meet(directory, "went-on-again", world.rank(), {0, 2, 3, 4, 5});
   if (world.rank() == 4) die();
   run_until_lost(*five);
   expect_to_go_on("death of 4", *five, {0, 1, 2, 4}, verdicts);
 }
 
-void meanwhile(Communicator& world, Verdicts& verdicts, std::chrono::microseconds delay) {
-  world.barrier().wait();
+void meanwhile(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory,
+               std::chrono::microseconds delay) {
+  meet(directory, "joined", world.rank(), {0, 1, 2, 3, 4, 5});
   if (world.rank() == 1) die();
   if (world.rank() == 3) {
     std::thread([delay] {
@@ -128,8 +132,8 @@ void silence(Communicator& world, Verdicts& verdicts, const std::filesystem::pat
   expect_to_go_on("after its end", world, {0, 2}, verdicts);
 }
 
-void refusal(Communicator& world, Verdicts& verdicts) {
-  world.barrier().wait();
+void refusal(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
+  meet(directory, "joined", world.rank(), {0, 1, 2});
   if (world.rank() == 0) world.abort("a fresh start is wanted");
   verdicts.expect<ConfigError>("shrink", kAtOnce, {"ULFM", "--with-ft ulfm"},
                                [&] { world.shrink(kDeadline); });
@@ -146,13 +150,13 @@ void run(char** argv) {
   Ranks left;
   {
     Verdicts verdicts(directory, env.rank);
-    if (kind == "deaths") deaths(all, verdicts), left = {0, 2, 3, 5};
+    if (kind == "deaths") deaths(all, verdicts, directory), left = {0, 2, 3, 5};
     if (kind == "meanwhile") {
-      meanwhile(all, verdicts, std::chrono::microseconds(std::atoi(argv[4])));
+      meanwhile(all, verdicts, directory, std::chrono::microseconds(std::atoi(argv[4])));
       left = {0, 2, 4, 5};
     }
     if (kind == "silence") silence(all, verdicts, directory), left = {0, 2};
-    if (kind == "refusal") refusal(all, verdicts), left = {0, 1, 2};
+    if (kind == "refusal") refusal(all, verdicts, directory), left = {0, 1, 2};
     verdicts.end();
   }
   wait_for_ends(directory, left);

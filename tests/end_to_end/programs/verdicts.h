@@ -81,6 +81,15 @@ inline void wait_for_ends(const std::filesystem::path& directory, const std::vec
   }
 }
 
+/// Each of `ranks` waits for the others here, outside of what is tested: an operation that has
+/// ended for one may still run for another, who would meet what the first does next.
+inline void meet(const std::filesystem::path& directory, const std::string& where, int rank,
+                 const std::vector<int>& ranks) {
+  const auto mark = [&](int one) { return directory / (where + "-" + std::to_string(one)); };
+  std::ofstream(mark(rank)).flush();
+  for (const int one : ranks) poll_until([&] { return std::filesystem::exists(mark(one)); });
+}
+
 /// Until the process sleeps after a SIGSTOP.
 inline void wait_until_stopped(std::int64_t process) {
   poll_until([&] {
