@@ -62,18 +62,6 @@ fs::path uploads_directory(const fs::path& registry, const std::string& name) {
   return registry / "models" / name / "uploads";
 }
 
-/// Returns the state hash of the copy, every byte of which was read back and checked.
-std::string copy_checked(const Checkpoint& checkpoint, Env& from, const fs::path& target, Env& to) {
-  copy_checkpoint(checkpoint, from, target, to);
-  const Checkpoint copy = Checkpoint::open(target, to);
-  const std::vector<Problem> problems = copy.verify();
-  if (problems.empty()) return copy.state_hash();
-  throw CheckpointError(
-      checkpoint.directory().string() +
-      ": expected a checkpoint all of whose bytes are right, found in its copy: " +
-      problems.front().message + "; see muster verify");
-}
-
 }  // namespace
 
 fs::path ModelVersion::checkpoint() const {
@@ -123,7 +111,8 @@ void ModelRegistry::prepare_store() const {
 void ModelRegistry::place(const Checkpoint& checkpoint, Env& from, ModelVersion& version) const {
   prepare();
   internal::Incoming incoming(directory_ / "incoming", *env_);
-  version.digest = copy_checked(checkpoint, from, incoming.path() / "checkpoint", *env_);
+  version.digest =
+      copy_checked(checkpoint, from, incoming.path() / "checkpoint", *env_).state_hash();
   internal::write_file_durably(incoming.path() / kVersionFile, internal::version_text(version),
                                *env_);
   env_->sync_directory(incoming.path());
@@ -141,7 +130,7 @@ void ModelRegistry::place_in_store(const Checkpoint& checkpoint, Env& from,
   const std::vector<std::string> ownerless = internal::ownerless_uploads(uploads, *env_);
   internal::Upload upload(uploads, *env_);
   version.upload = upload.name();
-  version.digest = copy_checked(checkpoint, from, upload.path(), *env_);
+  version.digest = copy_checked(checkpoint, from, upload.path(), *env_).state_hash();
   upload.keep();
   version.version =
       internal::create_numbered(versions_directory(directory_, version.name), kVersionFile,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "durable_files.h"
 #include "file_errors.h"
 #include "muster/base/error.h"
 
@@ -47,18 +48,33 @@ void copy_checkpoint(const Checkpoint& source, Env& from, const fs::path& target
   });
 }
 
+Checkpoint copy_checked(const Checkpoint& source, Env& from, const fs::path& target, Env& to) {
+  copy_checkpoint(source, from, target, to);
+  Checkpoint copy = Checkpoint::open(target, to);
+  const std::vector<Problem> problems = copy.verify();
+  if (problems.empty()) return copy;
+  throw CheckpointError(
+      source.directory().string() +
+      ": expected a checkpoint all of whose bytes are right, found in its copy: " +
+      problems.front().message + "; see muster verify");
+}
+
 void fetch_checkpoint(const Checkpoint& source, Env& from, const fs::path& target, Env& to) {
   const fs::path attempt =
       target.parent_path() / (".attempt-" + target.filename().string() + "-g0");
   with_file_errors("downloading to " + target.string(), [&] {
+    if (to.exists(target)) {
+      throw CheckpointError(target.string() +
+                            ": expected nothing there, found another checkpoint of that step; move "
+                            "it away, or choose another directory");
+    }
+    internal::create_directories_durably(target.parent_path(), to);
     to.remove_all(attempt);
-    copy_checkpoint(source, from, attempt, to);
-    const auto problems = Checkpoint::open(attempt, to).verify();
-    if (!problems.empty()) {
+    try {
+      copy_checked(source, from, attempt, to);
+    } catch (const CheckpointError&) {
       to.remove_all(attempt);
-      throw CheckpointError(
-          source.directory().string() +
-          ": expected every byte to be right, found: " + problems.front().message);
+      throw;
     }
     to.rename(attempt, target);
     to.sync_directory(target.parent_path());

@@ -60,7 +60,6 @@ int copy(const Words& words) {
     checkpoint::remove_checkpoint(target, ends.of(to));
     checkpoint::copy_checkpoint(source, ends.of(from), target, ends.of(to));
   } else {
-    checkpoint::CheckpointStore(to, ends.of(to)).prepare();
     checkpoint::fetch_checkpoint(source, ends.of(from), target, ends.of(to));
   }
   std::printf("%s: %zu tensors from %s\n", target.c_str(), source.manifest().tensors.size(),

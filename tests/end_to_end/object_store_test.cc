@@ -49,6 +49,16 @@ TEST_F(ObjectStore, KeepsCheckpointsThatAreListedVerifiedInspectedAndCopiedBack)
   EXPECT_EQ(returned.exit_code, 0) << returned.err;
   EXPECT_EQ(hash(back / "step-00000010"), hash(newest));
   EXPECT_FALSE(fs::exists(back / "step-00000005"));
+
+  // Another checkpoint of that step is not replaced, and a save that is under way not disturbed.
+  const fs::path other = scratch_.path() / "other";
+  const std::string others = hash(save(other, 10, 2000));
+  fs::create_directories(other / ".attempt-step-00000020-g0");
+  const ProgramResult refused = run({"copy", run_url, other.string()});
+  EXPECT_EQ(refused.exit_code, kCheckpointError);
+  EXPECT_THAT(refused.err, HasSubstr("found another checkpoint of that step"));
+  EXPECT_EQ(hash(other / "step-00000010"), others);
+  EXPECT_TRUE(fs::exists(other / ".attempt-step-00000020-g0"));
 }
 
 TEST_F(ObjectStore, DamageIsNamedAndNothingOfItReachesTheDisk) {
@@ -69,7 +79,7 @@ TEST_F(ObjectStore, DamageIsNamedAndNothingOfItReachesTheDisk) {
   EXPECT_THAT(verified.out, AllOf(HasSubstr("damaged"), HasSubstr(name)));
   const ProgramResult returned = run({"copy", run_url, back.string()});
   EXPECT_EQ(returned.exit_code, kCheckpointError);
-  EXPECT_THAT(returned.err, AllOf(HasSubstr("expected every byte to be right"), HasSubstr(name)));
+  EXPECT_THAT(returned.err, AllOf(HasSubstr("all of whose bytes are right"), HasSubstr(name)));
   EXPECT_TRUE(fs::is_empty(back));
 }
 

@@ -48,7 +48,7 @@ Json CheckpointUpload::newer_than(std::int64_t step) {
     if (found->step <= step) return {};
     return {{"step", found->step}, {"path", found->path}, {"run_state", found->run_state}};
   } catch (const CheckpointError& error) {
-    if (rank_env_.generation == 0) throw;
+    if (rank_env_.generation == 0 || step == 0) throw;  // nothing is begun anew in the dark
     MUSTER_LOG(WARNING) << "the object store is not asked for newer checkpoints: " << error.what();
     return {};
   }

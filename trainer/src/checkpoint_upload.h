@@ -37,7 +37,8 @@ class CheckpointUpload {
   /// Collective. Downloads into `directory` the newest checkpoint of the store that is newer than
   /// `step` (as rank 0 gives it; 0: there is none here) and whole, and before it the one that it
   /// needs; false where there is none. No step is tried twice. A store that cannot be reached is an
-  /// error at the job's start, and told where ranks were restarted and go on from what is near.
+  /// error at the job's start, and told where ranks were restarted and have something near to go on
+  /// from.
   bool fetch_newer(std::int64_t step, const std::filesystem::path& directory, const Check& check,
                    const checkpoint::NeededStep& needed_step);
 

@@ -15,6 +15,11 @@ namespace muster::checkpoint {
 void copy_checkpoint(const Checkpoint& source, Env& from, const std::filesystem::path& target,
                      Env& to);
 
+/// The same, and then reads every byte of the copy back. Throws CheckpointError also where one is
+/// damaged.
+Checkpoint copy_checked(const Checkpoint& source, Env& from, const std::filesystem::path& target,
+                        Env& to);
+
 /// Downloads `source` to `target`, a path that is not there. It is written under a hidden name
 /// beside it, read back byte by byte and renamed, so it is whole, or not there. Throws
 /// CheckpointError, also where a byte is damaged.
