@@ -86,7 +86,7 @@ void Rendezvous::meet(const OperationRun& run) {
   while (!all_have_arrived()) {
     check_nobody_lost(run);
     run.check_wanted();
-    if (run.overdue()) throw_timeout(run);
+    if (run.overdue()) check_somebody_absent(run);
     sleep();
   }
 }
@@ -296,10 +296,13 @@ std::string Rendezvous::absent_ranks(int except) {
   return absent;
 }
 
-void Rendezvous::throw_timeout(const OperationRun& run) {
+// The last may have arrived just now.
+void Rendezvous::check_somebody_absent(const OperationRun& run) {
+  const std::string absent = absent_ranks(-1);
+  if (absent.empty()) return;
   throw Timeout(run.description() + ": expected all ranks within " +
-                std::to_string(run.timeout().count()) + " ms, still absent: " + absent_ranks(-1) +
-                "; " + kRestartAdvice + ", or allow more time");
+                std::to_string(run.timeout().count()) + " ms, still absent: " + absent + "; " +
+                kRestartAdvice + ", or allow more time");
 }
 
 void Rendezvous::throw_timeout(const OperationRun& run, int absent_peer) {

@@ -116,7 +116,7 @@ class Rendezvous {
   bool is_in_later_collective(int peer) const;
   void check_same_calls(const OperationRun& run);
   [[noreturn]] void throw_lost(const OperationRun& run, int noticed);
-  [[noreturn]] void throw_timeout(const OperationRun& run);
+  void check_somebody_absent(const OperationRun& run);
   bool gave_up_before(int rank, int other) const;
   int name_of(int rank) const {
     return names_.empty() ? rank : names_[static_cast<std::size_t>(rank)];

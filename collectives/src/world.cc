@@ -14,6 +14,7 @@
 #include "muster/base/log.h"
 #include "muster/base/node_memory.h"
 #include "node_memory_handoff.h"
+#include "parent_watch.h"
 #include "queued_communicator.h"
 #include "reception.h"
 #include "shm_transport.h"
@@ -25,6 +26,7 @@ using internal::DescriptorServer;
 using internal::MpiRuntime;
 using internal::NodeGroup;
 using internal::NodeLayout;
+using internal::ParentWatch;
 using internal::QueuedCommunicator;
 using internal::ShmTransport;
 using internal::SingleTransport;
@@ -36,6 +38,7 @@ struct World::Membership {
   RankEnv env;
   std::string transport;
   int exceptions_at_start = std::uncaught_exceptions();
+  std::unique_ptr<ParentWatch> parent_watch;  ///< Under mpirun; the launcher's ranks need none.
   std::unique_ptr<MpiRuntime> mpi;
   std::shared_ptr<NodeMemory> node_memory;
   int node_memory_slot = 0;
@@ -200,6 +203,9 @@ void World::Membership::take_place(std::chrono::milliseconds timeout) {
 World World::create(const RankEnv& env, const WorldOptions& options) {
   auto membership = std::make_unique<Membership>();
   membership->env = env;
+  if (env.launched_by == LaunchedBy::kMpi) {
+    membership->parent_watch = std::make_unique<ParentWatch>();
+  }
   membership->flight = start_recording(env);  // first: joining can hang too
   membership->transport = choose_transport(env, options.transport);
   if (env.launched_by == LaunchedBy::kMpi && membership->transport != "single") {

@@ -2,8 +2,10 @@
 // host and between two: what the others are told, and how soon, and that they can go on. See
 // programs/faults.cc and programs/survivors.cc.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -228,6 +230,12 @@ TEST_P(MpiFaults, DifferentCallsAreAMismatchNamingBoth) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
+TEST_P(MpiFaults, AnAbortLeavesTheOperationBeforeToThoseWhoAreStillInIt) {
+  const ScratchDirectory directory;
+  const ProgramResult result = run(MUSTER_FAULTS, "--with-ft ulfm", 3, "abort", directory.path());
+  expect_right(directory.path(), {0, 1, 2}, 2, result);
+}
+
 // Between hosts a living rank is ended along with a dead one now and then, as above: then once
 // more.
 void MpiFaults::expect_survival(const Survival& survival) {
@@ -260,6 +268,16 @@ TEST_P(MpiFaultsOnOneHost, SurvivorsGoOnWhenMoreDieMeanwhile) {
     SCOPED_TRACE(std::string("second death after us:") + delay);
     expect_survival({"meanwhile", "--with-ft ulfm", 6, {0, 2, 4, 5}, 2, delay});
   }
+}
+
+// There mpirun itself is the daemon.
+TEST_P(MpiFaultsOnOneHost, NoRankOutlivesTheDaemonThatStartedIt) {
+  const ScratchDirectory directory;
+  const ProgramResult result = run(MUSTER_FAULTS, "", 3, "daemon", directory.path());
+  EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.err;
+  const std::string ranks = directory.path();
+  EXPECT_TRUE(wait_until([&] { return processes_with(ranks).empty(); }, std::chrono::seconds(20)));
+  for (const pid_t left : processes_with(ranks)) kill(left, SIGKILL);
 }
 
 const auto name_of_place = [](const auto& each) { return std::string(each.param.name); };

@@ -26,6 +26,8 @@ constexpr auto kNap = std::chrono::microseconds(50);
 constexpr int kNoticeTag = 0;
 // For messages and requests to end after a failure, and for a reason to arrive.
 constexpr auto kToSettle = milliseconds(200);
+// Before that, where the others need not be disturbed if it is enough.
+constexpr auto kToSettleAlone = milliseconds(50);
 // A peer that ended a transfer and went may have its data still on their way.
 constexpr auto kForLateData = milliseconds(100);
 
@@ -70,8 +72,8 @@ bool is_mismatch(const std::exception_ptr& error) {
 }
 
 // True when all have ended, well or not; those that have not are left in `requests`.
-bool end_all(const MpiLink& link, std::vector<MPI_Request>& requests) {
-  const auto deadline = Clock::now() + kToSettle;
+bool end_all(const MpiLink& link, std::vector<MPI_Request>& requests, milliseconds patience) {
+  const auto deadline = Clock::now() + patience;
   for (;;) {
     {
       const std::lock_guard<std::mutex> lock(*link.calls);
@@ -144,8 +146,9 @@ bool MpiPeers::have_begun_too(const std::vector<int>& ranks) const {
   });
 }
 
-void MpiPeers::adopt(const std::vector<MPI_Request>& requests) {
-  orphans_.insert(orphans_.end(), requests.begin(), requests.end());
+void MpiPeers::remove_messages(const std::vector<MPI_Request>& left) {
+  --open_sets_;
+  orphans_.insert(orphans_.end(), left.begin(), left.end());
 }
 
 // A rank that wanted to leave, while others went on, has left.
@@ -157,13 +160,26 @@ void MpiPeers::give_up(const std::exception_ptr& error) noexcept {
   notice.first_missed = first_missed_;
   reason_of(error).copy(notice.text, sizeof(notice.text) - 1);
   tell(notice);
-#if defined(MPIX_ERR_REVOKED)
-  if (!leaves) {
-    const std::lock_guard<std::mutex> lock(*link_.calls);
-    MPIX_Comm_revoke(link_.comm);
+  if (leaves) {
+    settle(kToSettle);
+  } else if (makes_communicator() || open_sets_ > 0 || !settle(kToSettleAlone)) {
+    revoke();
+    settle(kToSettle);
   }
+}
+
+// MPI waits there without looking for anybody's word.
+bool MpiPeers::makes_communicator() const {
+  return !ended_ && (own_ == OperationKind::kSplit || own_ == OperationKind::kOpenWindow);
+}
+
+// Ends all that is under way on the communicator, on all ranks: also an operation that has ended
+// here, and would soon elsewhere.
+void MpiPeers::revoke() noexcept {
+#if defined(MPIX_ERR_REVOKED)
+  const std::lock_guard<std::mutex> lock(*link_.calls);
+  MPIX_Comm_revoke(link_.comm);
 #endif
-  settle();
 }
 
 // Where nothing has failed, what has begun has ended, if only elsewhere.
@@ -175,7 +191,7 @@ void MpiPeers::leave() noexcept {
     notice.first_missed = ended_ ? first_missed_ : first_missed_ + 1;
     tell(notice);
   }
-  settle();
+  settle(kToSettle);
 }
 
 // Once: what failed first is what counts.
@@ -194,16 +210,15 @@ void MpiPeers::tell(const Notice& notice) noexcept {
       if (error == MPI_SUCCESS) requests.push_back(request);
     }
   }
-  if (!end_all(link_, requests)) keep_for_ever(std::move(sent));
+  if (!end_all(link_, requests, kToSettle)) keep_for_ever(std::move(sent));
 }
 
-void MpiPeers::settle() noexcept {
-  if (orphans_.empty()) return;
+bool MpiPeers::settle(milliseconds patience) noexcept {
   {
     const std::lock_guard<std::mutex> lock(*link_.calls);
     for (MPI_Request& request : orphans_) MPI_Cancel(&request);
   }
-  end_all(link_, orphans_);
+  return end_all(link_, orphans_, patience);
 }
 
 void MpiPeers::collect() {

@@ -57,8 +57,9 @@ class MpiPeers {
   std::string last_seen(std::vector<int> ranks) const;
 
   /// Tells the others that this rank takes no part any more in the collective that it has begun and
-  /// has not ended, nor in any later one, nor in transfers, because of `error`; and revokes the
-  /// communicator. Returns once what was in flight is settled, or after some tenths of a second.
+  /// has not ended, nor in any later one, nor in transfers, because of `error`. What has ended here
+  /// ends for the others, too, except where what is in flight cannot be settled without revoking
+  /// the communicator. Returns once it is, or after some tenths of a second.
   void give_up(const std::exception_ptr& error) noexcept;
   /// The same at the end, when nothing has failed; nothing more where it has.
   void leave() noexcept;
@@ -77,8 +78,9 @@ class MpiPeers {
   /// As far as MPI knows; nothing without ULFM.
   std::vector<int> dead_ranks();
 
-  /// Takes requests that an error left behind, to end them in give_up() or leave().
-  void adopt(const std::vector<MPI_Request>& requests);
+  /// A set of messages begins, or ends; what an error left of it is ended in give_up() or leave().
+  void add_messages() { ++open_sets_; }
+  void remove_messages(const std::vector<MPI_Request>& left);
   /// After those: some could not be ended, so that their memory must stay.
   bool memory_in_flight() const { return !orphans_.empty(); }
 
@@ -101,7 +103,9 @@ class MpiPeers {
   };
 
   void tell(const Notice& notice) noexcept;
-  void settle() noexcept;
+  bool makes_communicator() const;
+  void revoke() noexcept;
+  bool settle(std::chrono::milliseconds patience) noexcept;  // true: nothing is left
   void collect();
   bool concerns(const OperationRun& run, int rank) const;
   bool have_begun_too(const std::vector<int>& ranks) const;
@@ -119,6 +123,7 @@ class MpiPeers {
   bool ended_ = true;
   std::uint64_t first_missed_ = 0;  // when this rank gave up now
   bool told_ = false;
+  int open_sets_ = 0;  // of messages: in give_up(), those of transfers
   std::vector<MPI_Request> orphans_;
   std::chrono::steady_clock::time_point next_check_;
 };

@@ -127,6 +127,7 @@ MpiReader::MpiReader(MpiLink link, const std::byte* own, std::chrono::millisecon
     const std::lock_guard<std::mutex> lock(*link_.calls);
     MPI_Comm_size(link_.comm, &world_size_);
   }
+  peers_.add_messages();  // the replies
   server_ = std::thread([this] { serve(); });
 }
 
@@ -138,7 +139,7 @@ MpiReader::~MpiReader() {
   server_.join();
   std::vector<MPI_Request> left;
   for (const Reply& reply : replies_) left.push_back(reply.request);
-  peers_.adopt(left);
+  peers_.remove_messages(left);
   peers_.leave();
   if (peers_.memory_in_flight()) keep_for_ever(std::move(left_));
 }

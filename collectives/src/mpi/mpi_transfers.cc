@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "muster/base/error.h"
+
 namespace muster::internal {
 namespace {
 
@@ -22,7 +24,7 @@ constexpr auto kNap = std::chrono::microseconds(50);
 MpiTransfers::~MpiTransfers() {
   std::vector<MPI_Request> left;
   for (const Pending& transfer : pending_) left.push_back(transfer.request);
-  peers_.adopt(left);
+  peers_.remove_messages(left);
 }
 
 void MpiTransfers::send(int to, const std::byte* data, std::int64_t bytes, MpiTag tag) {
@@ -77,10 +79,17 @@ void MpiTransfers::finish() {
   }
 }
 
+// What the others needed from this rank they have by then, and the other way round: a word of
+// theirs, or the clock, does not undo what was complete before.
 void MpiTransfers::check() {
   run_.check_wanted();
-  peers_.check(run_);
-  if (!run_.overdue()) return;
+  try {
+    peers_.check(run_);
+  } catch (const Error&) {
+    if (test_all()) return;
+    throw;
+  }
+  if (!run_.overdue() || test_all()) return;
   std::vector<int> absent;
   for (const Pending& transfer : pending_) absent.push_back(transfer.peer);
   peers_.throw_timeout(run_, absent);

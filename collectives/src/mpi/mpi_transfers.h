@@ -35,7 +35,9 @@ struct Greeting {
 class MpiTransfers {
  public:
   MpiTransfers(const MpiLink& link, MpiPeers& peers, const OperationRun& run)
-      : link_(link), peers_(peers), run_(run) {}
+      : link_(link), peers_(peers), run_(run) {
+    peers_.add_messages();
+  }
   /// After an error `peers` gets what is left.
   ~MpiTransfers();
   MpiTransfers(const MpiTransfers&) = delete;

@@ -5,6 +5,8 @@
 //   silence    of rank 1 of 3, until the others have given up
 //   leaving    of rank 1 of 3, from each communicator and then from the world
 //   mismatch   of rank 2 of 3
+//   abort      by rank 0 of 3, while the others are in an operation that has ended for it
+//   daemon     of Open MPI, which started the ranks: they would go on for ever
 // It leaves without MPI_Finalize where ranks died or left, once all others have written "end".
 #include <signal.h>
 #include <unistd.h>
@@ -34,6 +36,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kSilence = milliseconds(3000);
 constexpr auto kAtOnce = milliseconds(1000);
+constexpr auto kWhole = milliseconds(20000);  // of the world's operations
 
 // The transfers' numbers are their own.
 std::string number_after_a_barrier(const AnyOperation& operation) {
@@ -272,16 +275,55 @@ void mismatch(Communicator& world, const std::filesystem::path& directory) {
   verdicts.end();
 }
 
+// --- Abort.
+
+void abort_after_an_operation(Communicator& world, const std::filesystem::path& directory) {
+  constexpr std::int64_t kMany = std::int64_t{32} << 20;
+  const int rank = world.rank();
+  const at::Tensor given = at::full({rank == 2 ? kMany : 0}, 5, at::kFloat);
+  at::Tensor received = at::zeros({rank == 1 ? kMany : 0}, at::kFloat);
+  std::vector<std::int64_t> to(3), from(3);
+  if (rank == 2) to[1] = kMany;
+  if (rank == 1) from[2] = kMany;
+  world.barrier().wait();
+  Verdicts verdicts(directory, rank);
+  const Clock::time_point begin = Clock::now();
+  std::string message = "ended well";
+  try {
+    world.all_to_all(received, from, given, to).wait();
+    if (rank == 0) world.abort("enough");
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  const bool right = message == "ended well" && received.eq(5).all().item<bool>();
+  verdicts.write("the operation", right, begin, kWhole, message);
+  verdicts.expect<PeerLost>("the next", kAtOnce, {rank == 0 ? "enough" : "gave up"},
+                            [&] { world.barrier().wait(); });
+  verdicts.end();
+  wait_for_ends(directory, {0, 1, 2});
+  std::_Exit(0);
+}
+
+// --- The daemon.
+
+[[noreturn]] void outlive_the_daemon(Communicator& world) {
+  world.barrier().wait();
+  if (world.rank() == world.world_size() - 1) kill(getppid(), SIGKILL);
+  for (;;) pause();
+}
+
 void run(int argc, char** argv) {
   const std::string kind = argv[1];
   const RankEnv env = RankEnv::from_environment();
-  const milliseconds timeout = kind == "silence" ? kSilence : std::chrono::seconds(20);
+  const milliseconds timeout = kind == "silence" ? kSilence : kWhole;
   const std::filesystem::path directory = argv[3];
   {
     World world = World::create(env, {.transport = argv[2], .timeout = timeout});
     if (kind == "death") death(world.communicator(), directory, {argv + 4, argv + argc});
     if (kind == "silence") silence(world.communicator(), directory);
     if (kind == "leaving") leaving(world.communicator(), directory);
+    if (kind == "abort") abort_after_an_operation(world.communicator(), directory);
+    if (kind == "daemon") outlive_the_daemon(world.communicator());
     if (kind == "mismatch") mismatch(world.communicator(), directory);
   }
   if (kind != "leaving") return;
