@@ -19,6 +19,7 @@ class Finetune : public muster::Trainer {
   Finetune() {
     options.precision = "bf16-mixed";
     options.zero_stage = 2;
+    options.offload = "optimizer";
     options.accumulation_steps = 2;
     options.micro_batch = 4;
     options.steps = 300;

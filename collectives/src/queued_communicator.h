@@ -71,6 +71,9 @@ class QueuedCommunicator : public Communicator {
   using Rewiring = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport> host,
                                                             const OperationRun&)>;
 
+  /// Of each operation.
+  std::chrono::milliseconds timeout() const { return timeout_; }
+
   /// Collective. Blocks. The same ranks once more, for tensors on `device`: lives on its own, as
   /// parts that split() makes do.
   std::unique_ptr<QueuedCommunicator> on_device(at::Device device,

@@ -64,7 +64,8 @@ struct Case {
   Reduction reduction = Reduction::kExact;
 };
 
-Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::int64_t bucket_mib) {
+Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::int64_t bucket_mib,
+              bool offload_optimizer = false) {
   torch::manual_seed(communicator.rank());  // rank 0's values must win
   Net net;
   EngineOptions options;
@@ -73,6 +74,7 @@ Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::in
   options.seed = 3;
   options.clip_norm = c.clip_norm;
   options.zero_stage = zero_stage;
+  options.offload_optimizer = offload_optimizer;
   options.precision = c.precision;
   options.reduction = c.reduction;
   options.initial_loss_scale = 131072;  // overflows in the first steps
@@ -209,6 +211,16 @@ TEST_P(EngineAtStage, GivesTheBitsOfOneRankAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zero, EngineAtStage, testing::Values(0, 1, 2, 3));
+
+// On the CPU weights and gradients then only lie in other memory.
+TEST(Engine, AnOffloadedOptimizerGivesTheSameBits) {
+  const std::vector<Case> all = cases(g_communicator->world_size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    SCOPED_TRACE(i);
+    const int zero_stage = static_cast<int>(i % 4);
+    expect_reference(i, train(*g_communicator, all[i], zero_stage, 1, /*offload_optimizer=*/true));
+  }
+}
 
 class FastReductionAtStage : public testing::TestWithParam<int> {};
 

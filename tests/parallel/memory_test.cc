@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <tuple>
 
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
@@ -72,11 +73,14 @@ std::int64_t mean_over_ranks(std::int64_t value) {
   return sum.item<std::int64_t>() / g_communicator->world_size();
 }
 
-class Memory : public testing::TestWithParam<int> {};
+/// By stage, and whether weights and gradients of the update are elsewhere.
+class Memory : public testing::TestWithParam<std::tuple<int, bool>> {};
 
 TEST_P(Memory, OfARankIsWhatWasPlanned) {
   const int world_size = g_communicator->world_size();
-  const EngineOptions options = options_at(GetParam(), world_size);
+  const auto& [stage, offload] = GetParam();
+  EngineOptions options = options_at(stage, world_size);
+  options.offload_optimizer = offload;
   g_communicator->barrier().wait();
   const std::int64_t before = mean_over_ranks(proportional_bytes());
   torch::nn::Sequential model = make_model();
@@ -90,7 +94,10 @@ TEST_P(Memory, OfARankIsWhatWasPlanned) {
   g_communicator->barrier().wait();  // nobody frees before all have measured
 }
 
-INSTANTIATE_TEST_SUITE_P(Stage, Memory, testing::Values(0, 1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Stage, Memory,
+                         testing::Values(std::tuple(0, false), std::tuple(1, false),
+                                         std::tuple(2, false), std::tuple(3, false),
+                                         std::tuple(2, true)));
 
 /// Runs `work` where this process may have no more than `bytes` of address space beyond what it
 /// has.

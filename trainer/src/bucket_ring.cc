@@ -27,6 +27,7 @@ BucketRing::BucketRing(const FlatLayout& layout, Communicator& communicator) : l
   const std::int64_t largest = largest_bucket(layout);
   for (std::size_t i = 0; i < std::min(kBuffers, layout.buckets.size()); ++i) {
     free_.push_back(communicator.allocate_symmetric(largest, at::kFloat));
+    options_ = free_.back().options();
   }
 }
 
@@ -36,8 +37,8 @@ at::Tensor BucketRing::bucket(std::size_t bucket) {
   }
   const std::int64_t numel = layout_.buckets[bucket].range.numel();
   Lease lease{bucket, {}, take_buffer(), std::nullopt};
-  lease.memory = lease.buffer.defined() ? lease.buffer.narrow(0, 0, numel)
-                                        : at::empty({numel}, at::TensorOptions(at::kFloat));
+  lease.memory =
+      lease.buffer.defined() ? lease.buffer.narrow(0, 0, numel) : at::empty({numel}, options_);
   clear_padding(bucket, lease.memory);
   leases_.push_back(std::move(lease));
   return leases_.back().memory;
@@ -62,13 +63,12 @@ at::Tensor BucketRing::take_buffer() {
 
 void BucketRing::clear_padding(std::size_t bucket, at::Tensor& memory) const {
   const Bucket& described = layout_.buckets[bucket];
-  auto* data = memory.mutable_data_ptr<float>();
   for (std::size_t i = 0; i < described.parameters.size(); ++i) {
     const bool last = i + 1 == described.parameters.size();
     const std::int64_t begin = layout_.parameters[described.parameters[i]].end;
     const std::int64_t end =
         last ? described.range.end : layout_.parameters[described.parameters[i + 1]].begin;
-    std::fill(data + begin - described.range.begin, data + end - described.range.begin, 0.0f);
+    if (end > begin) memory.narrow(0, begin - described.range.begin, end - begin).zero_();
   }
 }
 

@@ -48,6 +48,7 @@ class BucketRing {
   void give_back_if(const Condition& condition);
 
   const FlatLayout& layout_;
+  at::TensorOptions options_;  // of the ring's memory
   std::vector<at::Tensor> free_;
   std::vector<Lease> leases_;  // oldest first
 };

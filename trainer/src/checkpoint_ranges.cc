@@ -82,9 +82,9 @@ void require_known(const Checkpoint& checkpoint, const std::vector<StateTensor>&
 
 SourceRange held_range(const StateTensor& tensor) { return range_of(tensor, all_held(tensor)); }
 
-std::vector<SourceRange> stored_ranges(Engine& engine, const RankEnv& env) {
+std::vector<SourceRange> stored_ranges(const HostState& state, const RankEnv& env) {
   std::vector<SourceRange> sources;
-  for (const StateTensor& tensor : engine.state()) {
+  for (const StateTensor& tensor : state.tensors()) {
     // What every rank holds is divided over the files; what is sharded goes to its owner's.
     const FlatRange part = tensor.replicated ? own_part(tensor, env) : all_held(tensor);
     // Rank 0 stores a tensor without elements too, so that the tensor is there at a restore.
@@ -96,7 +96,8 @@ std::vector<SourceRange> stored_ranges(Engine& engine, const RankEnv& env) {
 
 std::string read_into(Engine& engine, const RankEnv& env, Communicator& communicator,
                       const Checkpoint& checkpoint) {
-  const std::vector<StateTensor> state = engine.state();
+  const HostState on_host(engine.state(), HostState::Contents::kNone);
+  const std::vector<StateTensor>& state = on_host.tensors();
   require_known(checkpoint, state);
   std::vector<TargetRange> targets;
   for (const StateTensor& tensor : state) {
@@ -112,6 +113,7 @@ std::string read_into(Engine& engine, const RankEnv& env, Communicator& communic
   for (const StateTensor& tensor : state) {
     if (is_divided(tensor, communicator)) exchange_parts(tensor, communicator);
   }
+  on_host.give_back();
   engine.state_changed();
   // At stage 3 the parameters are one copy for all: nobody computes before all have read.
   communicator.barrier().wait();

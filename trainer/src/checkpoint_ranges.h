@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "host_state.h"
 #include "muster/base/rank_env.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/tensor_range.h"
@@ -16,9 +17,9 @@ namespace muster::internal {
 /// Throws ConfigError for a dtype that checkpoints do not have.
 checkpoint::SourceRange held_range(const StateTensor& tensor);
 
-/// What this rank stores: its shards, and an even part of what all hold, so that files are of about
-/// one size.
-std::vector<checkpoint::SourceRange> stored_ranges(Engine& engine, const RankEnv& env);
+/// What this rank stores of a state: its shards, and an even part of what all hold, so that files
+/// are of about one size. `state` must outlive the result.
+std::vector<checkpoint::SourceRange> stored_ranges(const HostState& state, const RankEnv& env);
 
 /// Collective. Fills the engine's state; each rank reads what it needs, of what all need a part.
 /// Returns the first damage that any rank met, on all of them; then the state is undefined. Empty:

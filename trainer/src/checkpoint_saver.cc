@@ -134,7 +134,8 @@ void CheckpointSaver::begin_snapshots(const std::optional<checkpoint::SnapshotId
 
 void CheckpointSaver::snapshot(Engine& engine, std::int64_t step, const Json& run_state) {
   const auto begin = std::chrono::steady_clock::now();
-  snapshots_->write(step, stored_ranges(engine, rank_env_), run_state);
+  const HostState state(engine.state(), HostState::Contents::kValues);
+  snapshots_->write(step, stored_ranges(state, rank_env_), run_state);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   ++snapshots_taken_;
   snapshot_time_ += time;
@@ -160,8 +161,9 @@ void CheckpointSaver::start(Engine& engine, std::int64_t step, Json run_state,
                             std::optional<std::int64_t> best_step) {
   settle_all();
   retention_.keep_step = best_step;
+  const HostState state(engine.state(), HostState::Contents::kValues);
   writer_.start_shard(step, rank_env_.generation, rank_env_.rank, rank_env_.world_size,
-                      stored_ranges(engine, rank_env_));
+                      stored_ranges(state, rank_env_));
   tell_staging();
   in_flight_ = true;
   step_ = step;

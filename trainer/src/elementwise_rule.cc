@@ -38,8 +38,9 @@ std::vector<Segment> make_segments(std::vector<RuleParameter> parameters) {
 
 class ElementwiseRule : public UpdateRule {
  public:
-  ElementwiseRule(const OptimizerOptions& options, const std::vector<RuleParameter>& parameters)
-      : options_(options), segments_(make_segments(parameters)) {}
+  ElementwiseRule(const OptimizerOptions& options, const std::vector<RuleParameter>& parameters,
+                  const PieceDevice& device)
+      : options_(options), device_(device), segments_(make_segments(parameters)) {}
 
   std::vector<std::string> flat_state() const override {
     switch (options_.kind) {
@@ -77,23 +78,23 @@ class ElementwiseRule : public UpdateRule {
     const std::int64_t numel = s.range.numel();
     switch (options_.kind) {
       case OptimizerKind::kAdamW:
-        return adamw_update(
+        return device_.adamw_update(
             s.values, s.gradient, s.state[0], s.state[1], numel,
             adamw_factors(learning_rate, options_.beta1, options_.beta2, options_.epsilon,
                           weight_decay, numbers.gradient_scale, numbers.step));
       case OptimizerKind::kAdam:
-        return adam_update(
+        return device_.adam_update(
             s.values, s.gradient, s.state[0], s.state[1], numel,
             adamw_factors(learning_rate, options_.beta1, options_.beta2, options_.epsilon,
                           /*weight_decay=*/0, numbers.gradient_scale, numbers.step),
             static_cast<float>(weight_decay));
       case OptimizerKind::kLion:
-        return lion_update(s.values, s.gradient, s.state[0], numel,
-                           lion_factors(learning_rate, options_.beta1, options_.beta2, weight_decay,
-                                        numbers.gradient_scale));
+        return device_.lion_update(s.values, s.gradient, s.state[0], numel,
+                                   lion_factors(learning_rate, options_.beta1, options_.beta2,
+                                                weight_decay, numbers.gradient_scale));
       case OptimizerKind::kSgd:
-        return sgd_update(s.values, s.gradient, s.state[0], numel,
-                          sgd_factors(learning_rate, weight_decay, numbers));
+        return device_.sgd_update(s.values, s.gradient, s.state[0], numel,
+                                  sgd_factors(learning_rate, weight_decay, numbers));
       case OptimizerKind::kLamb:
       case OptimizerKind::kAdafactor:
         break;
@@ -114,22 +115,31 @@ class ElementwiseRule : public UpdateRule {
   }
 
   OptimizerOptions options_;
+  const PieceDevice& device_;
   std::vector<Segment> segments_;  // in the order of the flat space
 };
 
 }  // namespace
 
 std::unique_ptr<UpdateRule> make_elementwise_rule(const OptimizerOptions& options,
-                                                  const std::vector<RuleParameter>& parameters) {
-  return std::make_unique<ElementwiseRule>(options, parameters);
+                                                  const std::vector<RuleParameter>& parameters,
+                                                  const PieceDevice& device) {
+  return std::make_unique<ElementwiseRule>(options, parameters, device);
 }
 
 std::unique_ptr<UpdateRule> make_update_rule(const OptimizerOptions& options,
-                                             std::vector<RuleParameter> parameters) {
+                                             std::vector<RuleParameter> parameters,
+                                             const PieceDevice& device) {
+  const bool whole =
+      options.kind == OptimizerKind::kLamb || options.kind == OptimizerKind::kAdafactor;
+  if (!whole) return make_elementwise_rule(options, parameters, device);
+  if (!device.options().device().is_cpu()) {
+    throw ConfigError(
+        "optimizer: expected LAMB's and Adafactor's state in host memory, found it on a GPU; give "
+        "--offload optimizer, or take another optimizer");
+  }
   if (options.kind == OptimizerKind::kLamb) return make_lamb_rule(options, std::move(parameters));
-  if (options.kind == OptimizerKind::kAdafactor)
-    return make_adafactor_rule(options, std::move(parameters));
-  return make_elementwise_rule(options, parameters);
+  return make_adafactor_rule(options, std::move(parameters));
 }
 
 }  // namespace muster::internal

@@ -2,6 +2,7 @@
 #include "muster/trainer/engine.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 
@@ -9,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "accelerator.h"
 #include "engine_layout.h"
 #include "flat_optimizer.h"
 #include "gathered_parameters.h"
@@ -21,8 +23,8 @@
 #include "muster/base/error.h"
 #include "node_parameters.h"
 #include "not_finite_report.h"
-#include "optimizer_kernels.h"
 #include "parameter_store.h"
+#include "piece_device.h"
 #include "rule_parameters.h"
 #include "seeding.h"
 #include "state_list.h"
@@ -58,6 +60,11 @@ internal::ModuleTensors collect(torch::nn::Module& module, Precision precision) 
   return tensors;
 }
 
+at::Device device_of(const internal::ModuleTensors& tensors) {
+  return tensors.trainable.empty() ? at::Device(at::kCPU)
+                                   : tensors.trainable.front().tensor.device();
+}
+
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named) tensors.push_back(tensor);
@@ -71,6 +78,11 @@ class Engine::Impl {
   Impl(internal::ModuleTensors tensors, Communicator& communicator, EngineOptions options)
       : communicator_(communicator),
         options_(checked(std::move(options))),
+        device_(device_of(tensors)),
+        on_gpu_(device_.is_cpu() ? nullptr
+                                 : internal::communicator_on(device_, communicator, options_)),
+        tensor_communicator_(on_gpu_ ? *on_gpu_ : communicator_),
+        pieces_(internal::piece_device(device_, options_)),
         tree_(options_.logical_ranks),
         run_(assign_logical_ranks(
             options_.logical_ranks,
@@ -78,27 +90,29 @@ class Engine::Impl {
         micro_steps_(plan_micro_steps(run_, options_.accumulation_steps)),
         frozen_(std::move(tensors.frozen)),
         trainable_(std::move(tensors.trainable)),
-        buffers_(std::move(tensors.buffers)),
-        form_(internal::parameter_form(communicator, options_)),
+        buffers_(std::move(tensors.buffers), device_),
+        form_(internal::parameter_form(communicator, options_, device_)),
         layout_(internal::make_layout(trainable_, options_, communicator.world_size(), form_)),
         shard_(internal::make_shard(layout_, options_, communicator.rank(),
                                     communicator.world_size())),
         optimizer_(options_.optimizer,
-                   internal::make_rule_parameters(options_, trainable_, layout_), shard_),
+                   internal::make_rule_parameters(options_, trainable_, layout_), shard_, pieces_),
         masters_(make_masters()),
         parameters_(make_store()),
-        gradients_(trainable_, layout_, shard_, communicator,
+        gradients_(trainable_, layout_, shard_, tensor_communicator_,
                    {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
-                    options_.reduction}),
+                    options_.reduction, options_.offload_optimizer ? &pieces_ : nullptr}),
         sinks_(tensors_of(trainable_), gradients_),
-        norm_(layout_, shard_),
+        norm_(layout_, shard_, pieces_),
         totals_(options_.logical_ranks, run_, 2) {
     loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
-    if (options_.ema_decay > 0) average_.emplace(shard_, options_.ema_decay, options_.ema_warmup);
+    if (options_.ema_decay > 0)
+      average_.emplace(shard_, pieces_, options_.ema_decay, options_.ema_warmup);
     // Rank 0's values are everyone's, whatever build_model() did.
-    for (const auto& [name, tensor] : frozen_) communicator_.broadcast(tensor.detach(), 0).wait();
+    for (const auto& [name, tensor] : frozen_)
+      tensor_communicator_.broadcast(tensor.detach(), 0).wait();
     buffers_.begin_step();
-    buffers_.publish(communicator_);
+    buffers_.publish(tensor_communicator_);
     buffers_.finish_step();
   }
 
@@ -127,9 +141,10 @@ class Engine::Impl {
     ++next_micro_step_;
     had_backward_ = false;
     parameters_->begin_pass();
-    internal::seed_default_generator(
+    internal::seed_default_generators(
         internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
-                              micro.logical_rank, micro.micro_step));
+                              micro.logical_rank, micro.micro_step),
+        device_);
   }
 
   double backward(const at::Tensor& loss, double weight) {
@@ -161,7 +176,7 @@ class Engine::Impl {
   StepReport finish_step(double learning_rate) {
     MUSTER_CHECK_EQ(next_micro_step_, micro_steps_.size()) << "a step needs all its micro-steps";
     close_leaf();
-    buffers_.publish(communicator_);
+    buffers_.publish(tensor_communicator_);
     totals_work_->wait();
     StepReport report;
     report.weight = totals_.sum()[1];
@@ -228,6 +243,7 @@ class Engine::Impl {
     return {parameters_.get(), [](internal::ParameterStore* store) { store->release_all(); }};
   }
 
+  at::Device device() const { return device_; }
   LogicalRange run() const { return run_; }
   const std::vector<MicroStep>& micro_steps() const { return micro_steps_; }
   Communicator& communicator() { return communicator_; }
@@ -257,17 +273,18 @@ class Engine::Impl {
 
   template <typename Store, typename... More>
   std::unique_ptr<internal::ParameterStore> make_store_of(More... more) {
-    return std::make_unique<Store>(trainable_, layout_, shard_, communicator_, more...);
+    return std::make_unique<Store>(trainable_, layout_, shard_, tensor_communicator_, more...);
   }
 
   std::optional<internal::MasterWeights> make_masters() {
-    if (options_.precision != Precision::kBFloat16) return std::nullopt;
-    internal::MasterWeights masters(trainable_, layout_, shard_, communicator_);
-    internal::make_bfloat16(trainable_);
+    const bool rounds = options_.precision == Precision::kBFloat16;
+    if (!rounds && !options_.offload_optimizer) return std::nullopt;
+    internal::MasterWeights masters(trainable_, layout_, shard_, tensor_communicator_, pieces_);
+    if (rounds) internal::make_bfloat16(trainable_);
     return masters;
   }
 
-  /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32.
+  /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32, on pieces_.
   float* weights(std::size_t bucket) {
     return masters_ ? masters_->piece(bucket)
                     : parameters_->piece(bucket).mutable_data_ptr<float>();
@@ -275,7 +292,7 @@ class Engine::Impl {
 
   /// Collective. The weights have been updated.
   void publish(std::size_t bucket) {
-    if (masters_) masters_->round(bucket, parameters_->piece(bucket));
+    if (masters_) masters_->copy_to(bucket, parameters_->piece(bucket));
     parameters_->publish(bucket);
   }
 
@@ -318,8 +335,17 @@ class Engine::Impl {
 
   UserError gradient_not_finite() {
     const std::size_t mine = internal::first_not_finite(
-        layout_, shard_, [this](std::size_t b) { return gradients_.reduced(b); });
+        layout_, shard_, [this](std::size_t b) { return host_piece(b); });
     return internal::gradient_not_finite(communicator_, step_ + 1, trainable_, mine);
+  }
+
+  /// A bucket's reduced piece in host memory, where no step follows.
+  const float* host_piece(std::size_t bucket) {
+    float* const piece = gradients_.reduced(bucket);
+    if (pieces_.options().device().is_cpu()) return piece;
+    const std::int64_t numel = shard_.pieces[bucket].flat.numel();
+    host_pieces_.push_back(at::from_blob(piece, {numel}, pieces_.options()).cpu());
+    return host_pieces_.back().const_data_ptr<float>();
   }
 
   /// Returns the norm of the mean gradient, before clipping. Where that is not finite in float16,
@@ -366,9 +392,9 @@ class Engine::Impl {
 
   /// In place: what is left is the mean gradient.
   void clip_values(std::size_t bucket, double divisor, internal::UpdateNumbers& numbers) {
-    internal::scale_and_clamp(gradients_.reduced(bucket), shard_.pieces[bucket].flat.numel(),
-                              static_cast<float>(1.0 / divisor),
-                              static_cast<float>(options_.clip_value));
+    pieces_.scale_and_clamp(gradients_.reduced(bucket), shard_.pieces[bucket].flat.numel(),
+                            static_cast<float>(1.0 / divisor),
+                            static_cast<float>(options_.clip_value));
     numbers.gradient_scale = 1.0;
   }
 
@@ -383,8 +409,12 @@ class Engine::Impl {
     publish(bucket);
   }
 
-  Communicator& communicator_;
+  Communicator& communicator_;  // of host memory
   EngineOptions options_;
+  const at::Device device_;
+  const std::unique_ptr<Communicator> on_gpu_;
+  Communicator& tensor_communicator_;  // of the memory that the module is in
+  const internal::PieceDevice& pieces_;
   ReductionTree tree_;
   LogicalRange run_;
   std::vector<MicroStep> micro_steps_;
@@ -401,6 +431,7 @@ class Engine::Impl {
   internal::GradientBuffers gradients_;
   internal::GradientSinks sinks_;
   internal::GradientNorm norm_;
+  std::vector<at::Tensor> host_pieces_;
   internal::TreeVector totals_;
   std::optional<Work> totals_work_;
 
@@ -421,6 +452,7 @@ Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOpti
 
 Engine::~Engine() = default;
 
+at::Device Engine::device() const { return impl_->device(); }
 LogicalRange Engine::logical_ranks() const { return impl_->run(); }
 const std::vector<MicroStep>& Engine::micro_steps() const { return impl_->micro_steps(); }
 void Engine::begin_step() { impl_->begin_step(); }

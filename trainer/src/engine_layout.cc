@@ -4,12 +4,19 @@
 #include <algorithm>
 #include <string>
 
+#include "muster/base/error.h"
 #include "unit_plan.h"
 
 namespace muster::internal {
 
-ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options) {
+ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options,
+                             at::Device device) {
   if (options.zero_stage < 3) return ParameterForm::kReplicated;
+  if (!device.is_cpu()) {
+    throw ConfigError(
+        "ZeRO stage: expected 0 to 2 for a model on a GPU, found 3; take 2, with --offload "
+        "optimizer where memory is short");
+  }
   const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
   if (with_memory == communicator.world_size()) return ParameterForm::kShared;
   return options.replicate_between_nodes ? ParameterForm::kNode : ParameterForm::kGathered;

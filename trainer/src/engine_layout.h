@@ -18,7 +18,9 @@ enum class ParameterForm {
   kNode,        ///< Stage 3 between nodes, replicated between them: one copy a node.
   kGathered     ///< Stage 3 between nodes: units, while they are needed.
 };
-ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options);
+/// Throws ConfigError for stage 3 on a GPU.
+ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options,
+                             at::Device device);
 
 /// In one unit; gathered parameters in those of plan_units(). Throws ConfigError for a parameter
 /// that cannot be trained.

@@ -9,6 +9,7 @@
 
 #include "metric_exchange.h"
 #include "seeding.h"
+#include "training_parts.h"
 
 namespace muster::internal {
 namespace {
@@ -26,7 +27,7 @@ MetricSums evaluate_range(Trainer& trainer, const Dataset& dataset, std::int64_t
   for (std::int64_t at = begin; at < end; at += batch) {
     ids.resize(static_cast<std::size_t>(std::min(batch, end - at)));
     std::iota(ids.begin(), ids.end(), at);
-    trainer.evaluate_batch(dataset.get(ids), sums);
+    trainer.evaluate_batch(on_device(dataset.get(ids), trainer.device()), sums);
   }
   return sums;
 }
@@ -41,7 +42,7 @@ MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& comm
   const std::int64_t samples = dataset.size();
   std::vector<MetricSums> leaves;
   for (int l = run.begin; l < run.end; ++l) {
-    seed_default_generator(stream_seed(0, StreamPurpose::kEvaluation, 0, l));
+    seed_default_generators(stream_seed(0, StreamPurpose::kEvaluation, 0, l), trainer.device());
     leaves.push_back(evaluate_range(trainer, dataset, first_sample(samples, l, logical_ranks),
                                     first_sample(samples, l + 1, logical_ranks), batch));
   }

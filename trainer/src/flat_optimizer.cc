@@ -6,10 +6,10 @@
 namespace muster::internal {
 
 FlatOptimizer::FlatOptimizer(const OptimizerOptions& options, std::vector<RuleParameter> parameters,
-                             const ShardLayout& shard)
-    : shard_(shard), rule_(make_update_rule(options, std::move(parameters))) {
+                             const ShardLayout& shard, const PieceDevice& device)
+    : shard_(shard), rule_(make_update_rule(options, std::move(parameters), device)) {
   for (std::string& name : rule_->flat_state()) {
-    state_.emplace_back(std::move(name), at::zeros({shard.numel}, at::TensorOptions(at::kFloat)));
+    state_.emplace_back(std::move(name), at::zeros({shard.numel}, device.options()));
   }
 }
 

@@ -26,9 +26,9 @@ struct PieceMemory {
 
 class FlatOptimizer {
  public:
-  /// `shard` must outlive this.
+  /// State is on `device`, as the pieces are. `shard` and `device` must outlive this.
   FlatOptimizer(const OptimizerOptions& options, std::vector<RuleParameter> parameters,
-                const ShardLayout& shard);
+                const ShardLayout& shard, const PieceDevice& device);
 
   /// Whether prepare() must come before a step's updates.
   bool needs_preparation() const { return rule_->rounds() > 0; }

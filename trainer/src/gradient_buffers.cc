@@ -59,12 +59,15 @@ GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
       touched_(parameters.size()),
       outstanding_(layout.buckets.size()),
       settled_(layout.buckets.size()),
-      works_(layout.buckets.size()) {
+      works_(layout.buckets.size()),
+      has_moved_(layout.buckets.size()) {
   // Backward passes go through a model from its end to its beginning.
   std::iota(order_.rbegin(), order_.rend(), std::size_t{0});
+  if (setup.offload_to != nullptr)
+    offloaded_ = at::empty({shard.numel}, setup.offload_to->options());
   if (reuses_buckets(shard, setup, communicator.world_size())) {
     ring_.emplace(layout, communicator);
-    pieces_ = at::empty({shard.numel}, at::TensorOptions(at::kFloat));
+    pieces_ = at::empty({shard.numel}, parameters.front().tensor.options().dtype(at::kFloat));
     return;
   }
   const int slots = most_slots(setup, communicator.world_size());
@@ -174,7 +177,14 @@ void GradientBuffers::issue_settled() {
   }
 }
 
+at::Tensor GradientBuffers::reduced_piece(std::size_t bucket) {
+  const Piece& piece = shard_.pieces[bucket];
+  return ring_ ? pieces_.narrow(0, piece.offset, piece.flat.numel())
+               : slots_.front().narrow(0, piece.flat.begin, piece.flat.numel());
+}
+
 Work GradientBuffers::issue(std::size_t bucket) {
+  has_moved_[bucket] = false;
   std::vector<at::Tensor> partials;
   for (int i = 0; i < plan_.partials; ++i) partials.push_back(bucket_in(i, bucket));
   const bool fast = reduction_ == Reduction::kFast;
@@ -182,9 +192,7 @@ Work GradientBuffers::issue(std::size_t bucket) {
     return fast ? communicator_.all_reduce(partials.front())
                 : communicator_.canonical_all_reduce(std::move(partials), tree_);
   }
-  const Piece& piece = shard_.pieces[bucket];
-  const at::Tensor output = ring_ ? pieces_.narrow(0, piece.offset, piece.flat.numel())
-                                  : slots_.front().narrow(0, piece.flat.begin, piece.flat.numel());
+  const at::Tensor output = reduced_piece(bucket);
   return fast ? communicator_.reduce_scatter(output, partials.front())
               : communicator_.canonical_reduce_scatter(output, std::move(partials), tree_);
 }
@@ -192,9 +200,12 @@ Work GradientBuffers::issue(std::size_t bucket) {
 float* GradientBuffers::reduced(std::size_t bucket) {
   MUSTER_CHECK(works_[bucket].has_value());
   works_[bucket]->wait();
-  const Piece& piece = shard_.pieces[bucket];
-  return ring_ ? pieces_.mutable_data_ptr<float>() + piece.offset
-               : slots_.front().mutable_data_ptr<float>() + piece.flat.begin;
+  at::Tensor piece = reduced_piece(bucket);
+  if (!offloaded_.defined()) return piece.mutable_data_ptr<float>();
+  const at::Tensor moved = offloaded_.narrow(0, shard_.pieces[bucket].offset, piece.numel());
+  if (!has_moved_[bucket]) moved.copy_(piece);
+  has_moved_[bucket] = true;
+  return moved.mutable_data_ptr<float>();
 }
 
 }  // namespace muster::internal

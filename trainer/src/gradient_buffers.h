@@ -18,6 +18,7 @@
 #include "muster/collectives/communicator.h"
 #include "muster/collectives/work.h"
 #include "muster/trainer/engine_options.h"
+#include "piece_device.h"
 
 namespace muster::internal {
 
@@ -28,6 +29,8 @@ struct GradientSetup {
   LogicalRange run;  ///< This rank's logical ranks.
   std::int64_t accumulation_steps = 1;
   Reduction reduction = Reduction::kExact;
+  /// Where reduced pieces go when that is not where gradients are made; nullptr: they stay.
+  const PieceDevice* offload_to = nullptr;
 };
 
 /// Elements that GradientBuffers holds on a rank of that shard between two steps.
@@ -39,7 +42,8 @@ std::int64_t held_gradient_numel(const FlatLayout& layout, const ShardLayout& sh
 /// rank with several must keep whole partial sums until its last, as the tree demands.
 class GradientBuffers : public GradientReceiver {
  public:
-  /// Collective: memory is symmetric, and as much on every rank. The references must outlive this.
+  /// Collective: memory is symmetric, and as much on every rank. `communicator` is for the device
+  /// that the parameters are on. The references must outlive this.
   GradientBuffers(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
                   const ShardLayout& shard, Communicator& communicator, const GradientSetup& setup);
 
@@ -55,7 +59,8 @@ class GradientBuffers : public GradientReceiver {
   void end_leaf();
 
   /// Blocks until bucket `bucket` has been reduced. This rank's piece of the sum over all logical
-  /// ranks; valid until the next begin_leaf(). The caller may change it.
+  /// ranks, offloaded where it is to be; valid until the next begin_leaf(). The caller may change
+  /// it.
   float* reduced(std::size_t bucket);
   /// The order in which buckets are reduced: that in which backward passes complete them.
   const std::vector<std::size_t>& order() const { return order_; }
@@ -71,6 +76,8 @@ class GradientBuffers : public GradientReceiver {
   void settle(std::size_t bucket);
   void issue_settled();
   Work issue(std::size_t bucket);
+  /// This rank's piece, where it was reduced.
+  at::Tensor reduced_piece(std::size_t bucket);
 
   const std::vector<NamedTensor>& parameters_;
   const FlatLayout& layout_;
@@ -82,7 +89,8 @@ class GradientBuffers : public GradientReceiver {
   std::vector<std::size_t> order_;
   std::vector<at::Tensor> slots_;  // [slot] flat; none where buckets come from the ring
   std::optional<BucketRing> ring_;
-  at::Tensor pieces_;  // the reduced gradient in the shard's layout, with the ring only
+  at::Tensor pieces_;     // the reduced gradient in the shard's layout, with the ring only
+  at::Tensor offloaded_;  // the same, where it goes elsewhere
 
   std::size_t next_leaf_ = 0;
   bool in_leaf_ = false;
@@ -92,6 +100,7 @@ class GradientBuffers : public GradientReceiver {
   std::vector<bool> settled_;               // [bucket] of the present leaf
   std::size_t issued_ = 0;                  // of order_
   std::vector<std::optional<Work>> works_;  // [bucket]
+  std::vector<bool> has_moved_;             // [bucket] to offloaded_
 };
 
 }  // namespace muster::internal

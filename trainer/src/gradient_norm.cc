@@ -10,7 +10,9 @@
 
 namespace muster::internal {
 
-GradientNorm::GradientNorm(const FlatLayout& layout, const ShardLayout& shard) : shard_(shard) {
+GradientNorm::GradientNorm(const FlatLayout& layout, const ShardLayout& shard,
+                           const PieceDevice& device)
+    : shard_(shard), device_(device) {
   const std::int64_t own_blocks = shard.numel / kBlockNumel;
   for (std::size_t p = 0; p < layout.parameters.size(); ++p) {
     const FlatRange range = layout.parameters[p];
@@ -24,18 +26,20 @@ GradientNorm::GradientNorm(const FlatLayout& layout, const ShardLayout& shard) :
       places_.push_back(owner * own_blocks + piece_begin + in_bucket % piece_blocks);
     }
   }
-  own_ = at::empty({own_blocks}, at::TensorOptions(at::kDouble));
+  on_device_ = at::empty({own_blocks}, device.options().dtype(at::kDouble));
+  own_ = on_device_.to(at::kCPU);
   all_ = shard.parts == 1 ? own_ : at::empty({own_blocks * shard.parts}, own_.options());
   in_order_.resize(places_.size());
 }
 
 void GradientNorm::add_piece(std::size_t bucket, const float* gradient) {
   const Piece& piece = shard_.pieces[bucket];
-  block_square_sums(gradient, piece.flat.numel(),
-                    own_.mutable_data_ptr<double>() + piece.offset / kBlockNumel);
+  device_.block_square_sums(gradient, piece.flat.numel(),
+                            on_device_.mutable_data_ptr<double>() + piece.offset / kBlockNumel);
 }
 
 double GradientNorm::reduce(Communicator& communicator) {
+  if (!own_.is_same(on_device_)) own_.copy_(on_device_);
   if (shard_.parts > 1) communicator.all_gather(all_, own_).wait();
   const auto* sums = all_.const_data_ptr<double>();
   for (std::size_t i = 0; i < places_.size(); ++i) in_order_[i] = sums[places_[i]];

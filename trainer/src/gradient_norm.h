@@ -11,6 +11,7 @@
 
 #include "flat_layout.h"
 #include "muster/collectives/communicator.h"
+#include "piece_device.h"
 
 namespace muster::internal {
 
@@ -18,17 +19,21 @@ namespace muster::internal {
 /// registration: neither shards nor buckets nor units show in the bits.
 class GradientNorm {
  public:
-  GradientNorm(const FlatLayout& layout, const ShardLayout& shard);
+  /// Of pieces on `device`. `shard` and `device` must outlive this.
+  GradientNorm(const FlatLayout& layout, const ShardLayout& shard, const PieceDevice& device);
 
   /// Adds this rank's piece of bucket `bucket`, `gradient`. Every piece once a step.
   void add_piece(std::size_t bucket, const float* gradient);
-  /// Collective, unless every rank owns all. The L2 norm over all pieces of all ranks.
+  /// Collective over host memory, unless every rank owns all. The L2 norm over all pieces of all
+  /// ranks.
   double reduce(Communicator& communicator);
 
  private:
   const ShardLayout& shard_;
+  const PieceDevice& device_;
   std::vector<std::int64_t> places_;  // of each block of the tree, in all_
-  at::Tensor own_;                    // float64, this rank's blocks, piece by piece
+  at::Tensor on_device_;              // float64, this rank's blocks, piece by piece
+  at::Tensor own_;                    // the same in host memory
   at::Tensor all_;                    // those of all ranks, end to end
   std::vector<double> in_order_;
 };

@@ -32,10 +32,10 @@ bool fits(const TensorRange& model, const TensorRange& found) {
 
 /// The engine's tensor under the model's name, and where this rank holds it; nothing for what is
 /// not the model's.
-std::map<std::string, checkpoint::SourceRange> model_tensors(Engine& engine) {
+std::map<std::string, checkpoint::SourceRange> model_tensors(const HostState& state) {
   const std::string prefix = checkpoint::kModelPrefix;
   std::map<std::string, checkpoint::SourceRange> tensors;
-  for (const StateTensor& tensor : engine.state()) {
+  for (const StateTensor& tensor : state.tensors()) {
     if (!tensor.name.starts_with(prefix)) continue;
     checkpoint::SourceRange held = held_range(tensor);
     held.range.name = tensor.name.substr(prefix.size());
@@ -69,7 +69,8 @@ std::vector<std::string> misfits(const NamedTensors& model, const NamedTensors& 
 void load_initial_weights(Engine& engine, const std::string& path, const std::string& allowed,
                           Env& env) {
   const auto weights = checkpoint::ModelWeights::open(path, env);
-  const auto tensors = model_tensors(engine);
+  const HostState state(engine.state(), HostState::Contents::kValues);  // what is missing stays
+  const auto tensors = model_tensors(state);
   NamedTensors wanted;
   for (const auto& [name, held] : tensors)
     wanted.emplace(name, checkpoint::whole_tensor(name, held.range.dtype, held.range.shape));
@@ -84,6 +85,7 @@ void load_initial_weights(Engine& engine, const std::string& path, const std::st
     if (found == weights.tensors().end() || !fits(wanted.at(name), found->second)) continue;
     weights.read(held.range, const_cast<void*>(held.data));
   }
+  state.give_back();
 }
 
 }  // namespace muster::internal

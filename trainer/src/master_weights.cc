@@ -7,10 +7,9 @@
 namespace muster::internal {
 
 MasterWeights::MasterWeights(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
-                             const ShardLayout& shard, Communicator& communicator)
-    : layout_(layout),
-      shard_(shard),
-      values_(at::zeros({shard.numel}, at::TensorOptions(at::kFloat))) {
+                             const ShardLayout& shard, Communicator& communicator,
+                             const PieceDevice& device)
+    : layout_(layout), shard_(shard), values_(at::zeros({shard.numel}, device.options())) {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor flat = parameters[i].tensor.detach().contiguous().view(-1);
@@ -24,9 +23,10 @@ float* MasterWeights::piece(std::size_t bucket) {
   return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
 }
 
-void MasterWeights::round(std::size_t bucket, at::Tensor target) const {
+void MasterWeights::copy_to(std::size_t bucket, at::Tensor target) const {
+  const at::NoGradGuard no_grad;
   const Piece& piece = shard_.pieces[bucket];
-  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()));
+  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()), /*non_blocking=*/true);
 }
 
 HeldRange MasterWeights::held(std::size_t parameter) const {

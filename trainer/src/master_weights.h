@@ -1,4 +1,4 @@
-// The float32 weights behind a module's bfloat16 parameters.
+// The float32 weights behind a module's parameters, where those are bfloat16 or on another device.
 #ifndef MUSTER_TRAINER_SRC_MASTER_WEIGHTS_H_
 #define MUSTER_TRAINER_SRC_MASTER_WEIGHTS_H_
 
@@ -11,20 +11,21 @@
 #include "module_tensors.h"
 #include "muster/collectives/communicator.h"
 #include "parameter_store.h"
+#include "piece_device.h"
 
 namespace muster::internal {
 
 /// Of this rank's pieces alone: what others own they send rounded.
 class MasterWeights {
  public:
-  /// Collective. Copies of float32 `parameters`, which become rank 0's. `layout` and `shard` must
-  /// outlive this.
+  /// Collective. Copies, on `device`, of float32 `parameters`, which `communicator` is for and
+  /// which become rank 0's. `layout` and `shard` must outlive this.
   MasterWeights(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
-                const ShardLayout& shard, Communicator& communicator);
+                const ShardLayout& shard, Communicator& communicator, const PieceDevice& device);
 
   float* piece(std::size_t bucket);
-  /// `target` becomes the piece, rounded to nearest even.
-  void round(std::size_t bucket, at::Tensor target) const;
+  /// `target` becomes the piece, rounded to nearest even where it is bfloat16.
+  void copy_to(std::size_t bucket, at::Tensor target) const;
   /// For checkpoints, as ParameterStore::held().
   HeldRange held(std::size_t parameter) const;
 

@@ -25,27 +25,26 @@ std::string shape_of(const at::Tensor& tensor) {
 
 void check_labels(const std::string& name, const at::Tensor& labels, std::int64_t samples) {
   if (labels.dim() == 1 && labels.size(0) == samples &&
-      c10::isIntegralType(labels.scalar_type(), /*includeBool=*/true) && labels.is_cpu())
+      c10::isIntegralType(labels.scalar_type(), /*includeBool=*/true))
     return;
   throw UserError("metric '" + name + "': expected labels [" + std::to_string(samples) +
-                  "] of whole numbers on the CPU, found " + shape_of(labels) +
-                  "; give one label a sample");
+                  "] of whole numbers, found " + shape_of(labels) + "; give one label a sample");
 }
 
 void check_scores(const std::string& name, const at::Tensor& scores, std::int64_t dimensions) {
-  if (scores.dim() == dimensions && scores.is_floating_point() && scores.is_cpu()) return;
+  if (scores.dim() == dimensions && scores.is_floating_point()) return;
   throw UserError("metric '" + name + "': expected scores " +
                   (dimensions == 2 ? "[samples, classes]" : "[samples]") +
-                  " of floating point on the CPU, found " + shape_of(scores) +
-                  "; give one score a sample" + (dimensions == 2 ? " and class" : ""));
+                  " of floating point, found " + shape_of(scores) + "; give one score a sample" +
+                  (dimensions == 2 ? " and class" : ""));
 }
 
-/// Labels as int64, all of them classes.
+/// Labels as int64, all of them classes, where the scores are.
 at::Tensor checked_classes(const std::string& name, const at::Tensor& scores,
                            const at::Tensor& labels) {
   check_scores(name, scores, 2);
   check_labels(name, labels, scores.size(0));
-  const at::Tensor wide = labels.to(at::kLong).contiguous();
+  const at::Tensor wide = labels.to(at::kCPU, at::kLong).contiguous();
   const auto* values = wide.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < wide.numel(); ++i) {
     if (values[i] >= 0 && values[i] < scores.size(1)) continue;
@@ -53,7 +52,7 @@ at::Tensor checked_classes(const std::string& name, const at::Tensor& scores,
                     std::to_string(scores.size(1) - 1) + ", found " + std::to_string(values[i]) +
                     "; leave samples without a class out");
   }
-  return wide;
+  return wide.to(scores.device());
 }
 
 }  // namespace
@@ -125,9 +124,10 @@ void MetricSums::add_confusion(const std::string& name, const at::Tensor& scores
   const at::Tensor classes = checked_classes(name, scores, labels);
   ConfusionMatrix& matrix = confusion(name, scores.size(1));
   if (classes.numel() == 0) return;
-  const at::Tensor predicted = scores.argmax(1).contiguous();
-  for (std::int64_t i = 0; i < classes.numel(); ++i) {
-    matrix.add(classes.const_data_ptr<std::int64_t>()[i],
+  const at::Tensor actual = classes.cpu();
+  const at::Tensor predicted = scores.argmax(1).cpu().contiguous();
+  for (std::int64_t i = 0; i < actual.numel(); ++i) {
+    matrix.add(actual.const_data_ptr<std::int64_t>()[i],
                predicted.const_data_ptr<std::int64_t>()[i]);
   }
 }
@@ -137,8 +137,8 @@ void MetricSums::add_auroc(const std::string& name, const at::Tensor& scores,
   check_scores(name, scores, 1);
   check_labels(name, labels, scores.size(0));
   ScoreRanking& all = ranking(name);
-  const at::Tensor values = scores.to(at::kFloat).contiguous();
-  const at::Tensor positive = labels.to(at::kLong).contiguous();
+  const at::Tensor values = scores.to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor positive = labels.to(at::kCPU, at::kLong).contiguous();
   for (std::int64_t i = 0; i < values.numel(); ++i) {
     all.add(values.const_data_ptr<float>()[i], positive.const_data_ptr<std::int64_t>()[i] != 0);
   }

@@ -1,46 +1,57 @@
 // Buffers as bytes.
 #include "module_buffers.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-
-#include <cstring>
 
 #include "muster/base/error.h"
 
 namespace muster::internal {
 
-ModuleBuffers::ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buffers)
+ModuleBuffers::ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buffers,
+                             at::Device device)
     : buffers_(std::move(buffers)) {
   std::int64_t bytes = 0;
   for (const auto& [name, buffer] : buffers_) {
-    if (!buffer.is_contiguous() || !buffer.device().is_cpu()) {
-      throw ConfigError(
-          "buffer '" + name +
-          "': expected a contiguous tensor on the CPU, found another; make it contiguous in "
-          "build_model()");
+    if (!buffer.is_contiguous() || buffer.device() != device) {
+      throw ConfigError("buffer '" + name + "': expected a contiguous tensor on " + device.str() +
+                        ", where the parameters are, found " +
+                        (buffer.is_contiguous() ? "one on " + buffer.device().str() : "another") +
+                        "; make it so in build_model()");
     }
     bytes += static_cast<std::int64_t>(buffer.nbytes());
   }
-  start_ = at::empty({bytes}, at::TensorOptions(at::kByte));
-  kept_ = at::empty({bytes}, at::TensorOptions(at::kByte));
+  const at::TensorOptions options = at::TensorOptions(at::kByte).device(device);
+  start_ = at::empty({bytes}, options);
+  kept_ = at::empty({bytes}, options);
 }
 
-void ModuleBuffers::pack(at::Tensor& bytes) const {
-  char* next = static_cast<char*>(bytes.data_ptr());
-  for (const auto& [name, buffer] : buffers_) {
-    if (buffer.nbytes() == 0) continue;
-    std::memcpy(next, buffer.const_data_ptr(), buffer.nbytes());
-    next += buffer.nbytes();
+namespace {
+
+/// Calls copy(the part of `bytes`, the bytes of the buffer) for each buffer.
+template <typename Copy>
+void for_each_buffer(const std::vector<std::pair<std::string, at::Tensor>>& buffers,
+                     const at::Tensor& bytes, const Copy& copy) {
+  const at::NoGradGuard no_grad;
+  std::int64_t begin = 0;
+  for (const auto& [name, buffer] : buffers) {
+    const auto size = static_cast<std::int64_t>(buffer.nbytes());
+    if (size == 0) continue;
+    copy(bytes.narrow(0, begin, size), buffer.variable_data().view(-1).view(at::kByte));
+    begin += size;
   }
+}
+
+}  // namespace
+
+void ModuleBuffers::pack(const at::Tensor& bytes) const {
+  for_each_buffer(buffers_, bytes,
+                  [](const at::Tensor& part, const at::Tensor& buffer) { part.copy_(buffer); });
 }
 
 void ModuleBuffers::unpack(const at::Tensor& bytes) {
-  const char* next = static_cast<const char*>(bytes.const_data_ptr());
-  for (const auto& [name, buffer] : buffers_) {
-    if (buffer.nbytes() == 0) continue;
-    std::memcpy(buffer.data_ptr(), next, buffer.nbytes());
-    next += buffer.nbytes();
-  }
+  for_each_buffer(buffers_, bytes,
+                  [](const at::Tensor& part, const at::Tensor& buffer) { buffer.copy_(part); });
 }
 
 void ModuleBuffers::begin_step() {

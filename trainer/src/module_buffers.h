@@ -17,8 +17,8 @@ namespace muster::internal {
 
 class ModuleBuffers {
  public:
-  /// Buffers of any dtype, contiguous, on the CPU.
-  explicit ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buffers);
+  /// Buffers of any dtype, contiguous, on `device`.
+  ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buffers, at::Device device);
 
   const std::vector<std::pair<std::string, at::Tensor>>& named() const { return buffers_; }
 
@@ -26,13 +26,13 @@ class ModuleBuffers {
   void begin_logical_rank();
   /// Keeps the buffers as they are now: they are logical rank 0's.
   void keep();
-  /// Collective. Issues the broadcast of what rank 0 kept.
+  /// Collective, by a communicator for the device. Issues the broadcast of what rank 0 kept.
   void publish(Communicator& communicator);
   /// Blocks until every rank has it, and makes it the buffers' values.
   void finish_step();
 
  private:
-  void pack(at::Tensor& bytes) const;
+  void pack(const at::Tensor& bytes) const;
   void unpack(const at::Tensor& bytes);
 
   std::vector<std::pair<std::string, at::Tensor>> buffers_;

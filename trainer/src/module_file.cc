@@ -107,7 +107,7 @@ void save_module(torch::nn::Module& module, const std::filesystem::path& path,
   std::map<std::string, at::Tensor> tensors;
   std::vector<TensorRange> ranges;
   for (const auto& [name, tensor] : tensors_of(module)) {
-    tensors[name] = tensor.detach().contiguous();
+    tensors[name] = tensor.detach().cpu().contiguous();
     ranges.push_back(checkpoint::whole_tensor(name, internal::to_dtype(name, tensor.scalar_type()),
                                               tensor.sizes().vec()));
   }

@@ -11,13 +11,15 @@
 namespace muster::internal {
 namespace {
 
-void check_supported(const NamedTensor& parameter) {
+void check_supported(const NamedTensor& parameter, at::Device device) {
   const at::Tensor& t = parameter.tensor;
-  if (t.scalar_type() == at::kFloat && t.device().is_cpu() && t.layout() == at::kStrided) return;
-  throw ConfigError("parameter '" + parameter.name +
-                    "': expected dense float32 on the CPU, found " +
-                    std::string(c10::toString(t.scalar_type())) + " on " + t.device().str() +
-                    "; convert it in build_model(), or freeze it with requires_grad_(false)");
+  const bool placed = t.device() == device && (device.is_cpu() || device.is_cuda());
+  if (t.scalar_type() == at::kFloat && placed && t.layout() == at::kStrided) return;
+  throw ConfigError(
+      "parameter '" + parameter.name + "': expected dense float32 on " +
+      (device.is_cuda() ? device.str() + ", where the first parameter is" : "the CPU") +
+      ", found " + std::string(c10::toString(t.scalar_type())) + " on " + t.device().str() +
+      "; convert it in build_model(), or freeze it with requires_grad_(false)");
 }
 
 }  // namespace
@@ -65,7 +67,7 @@ std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainab
   }
   std::vector<std::int64_t> numels;
   for (const NamedTensor& parameter : trainable) {
-    check_supported(parameter);
+    check_supported(parameter, trainable.front().tensor.device());
     numels.push_back(parameter.tensor.numel());
   }
   return numels;

@@ -33,8 +33,8 @@ ModuleTensors collect_tensors(torch::nn::Module& module);
 void make_bfloat16(std::vector<NamedTensor>& tensors);
 void make_bfloat16(std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
-/// Throws ConfigError for any that is not dense float32 on the CPU, naming it, or when there is
-/// none. Returns the sizes.
+/// Throws ConfigError for any that is not dense float32, on the CPU or on one GPU with all others,
+/// naming it, or when there is none. Returns the sizes.
 std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainable);
 
 }  // namespace muster::internal

@@ -7,6 +7,7 @@
 #include "flat_layout.h"
 #include "lanes.h"
 #include "muster/base/target_clones.h"
+#include "optimizer_elements.h"
 
 namespace muster::internal {
 
@@ -36,22 +37,13 @@ LionFactors lion_factors(double learning_rate, double beta1, double beta2, doubl
   return factors;
 }
 
-// The update of Loshchilov and Hutter 2019, algorithm 2, with the bias corrections folded into two
-// factors; one division and one root an element, which is what bounds it.
 MUSTER_TARGET_CLONES
 void adamw_update(float* __restrict parameter, const float* __restrict gradient,
                   float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t numel,
                   const AdamWFactors& factors) {
   const AdamWFactors f = factors;
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float g = gradient[i] * f.gradient_scale;
-    const float m = f.beta1 * exp_avg[i] + f.one_minus_beta1 * g;
-    const float v = f.beta2 * exp_avg_sq[i] + f.one_minus_beta2 * (g * g);
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    const float denominator = std::sqrt(v) * f.second_moment_scale + f.epsilon;
-    parameter[i] = parameter[i] * f.decay - f.step_size * m / denominator;
-  }
+  for (std::int64_t i = 0; i < numel; ++i)
+    adamw_element(parameter[i], gradient[i], exp_avg[i], exp_avg_sq[i], f);
 }
 
 MUSTER_TARGET_CLONES
@@ -59,39 +51,22 @@ void adam_update(float* __restrict parameter, const float* __restrict gradient,
                  float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t numel,
                  const AdamWFactors& factors, float weight_decay) {
   const AdamWFactors f = factors;
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float g = gradient[i] * f.gradient_scale + weight_decay * parameter[i];
-    const float m = f.beta1 * exp_avg[i] + f.one_minus_beta1 * g;
-    const float v = f.beta2 * exp_avg_sq[i] + f.one_minus_beta2 * (g * g);
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    const float denominator = std::sqrt(v) * f.second_moment_scale + f.epsilon;
-    parameter[i] -= f.step_size * m / denominator;
-  }
+  for (std::int64_t i = 0; i < numel; ++i)
+    adam_element(parameter[i], gradient[i], exp_avg[i], exp_avg_sq[i], f, weight_decay);
 }
 
 MUSTER_TARGET_CLONES
 void lion_update(float* __restrict parameter, const float* __restrict gradient,
                  float* __restrict momentum, std::int64_t numel, const LionFactors& factors) {
   const LionFactors f = factors;
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float g = gradient[i] * f.gradient_scale;
-    const float m = momentum[i];
-    const float direction = f.beta1 * m + f.one_minus_beta1 * g;
-    const float sign = static_cast<float>(direction > 0) - static_cast<float>(direction < 0);
-    momentum[i] = f.beta2 * m + f.one_minus_beta2 * g;
-    parameter[i] = parameter[i] * f.decay - f.learning_rate * sign;
-  }
+  for (std::int64_t i = 0; i < numel; ++i) lion_element(parameter[i], gradient[i], momentum[i], f);
 }
 
 MUSTER_TARGET_CLONES
 static void sgd_plain(float* __restrict parameter, const float* __restrict gradient,
                       std::int64_t numel, const SgdFactors& factors) {
   const SgdFactors f = factors;
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float g = gradient[i] * f.gradient_scale + f.weight_decay * parameter[i];
-    parameter[i] -= f.learning_rate * g;
-  }
+  for (std::int64_t i = 0; i < numel; ++i) sgd_plain_element(parameter[i], gradient[i], f);
 }
 
 MUSTER_TARGET_CLONES
@@ -99,13 +74,8 @@ static void sgd_momentum(float* __restrict parameter, const float* __restrict gr
                          float* __restrict momentum_buffer, std::int64_t numel,
                          const SgdFactors& factors) {
   const SgdFactors f = factors;
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float g = gradient[i] * f.gradient_scale + f.weight_decay * parameter[i];
-    const float b = f.momentum * momentum_buffer[i] + f.gradient_weight * g;
-    momentum_buffer[i] = b;
-    const float direction = f.nesterov ? g + f.momentum * b : b;
-    parameter[i] -= f.learning_rate * direction;
-  }
+  for (std::int64_t i = 0; i < numel; ++i)
+    sgd_momentum_element(parameter[i], gradient[i], momentum_buffer[i], f);
 }
 
 void sgd_update(float* parameter, const float* gradient, float* momentum_buffer, std::int64_t numel,
@@ -117,20 +87,15 @@ void sgd_update(float* parameter, const float* gradient, float* momentum_buffer,
   }
 }
 
-// A value that is not a number stays one.
 MUSTER_TARGET_CLONES
 void scale_and_clamp(float* values, std::int64_t numel, float scale, float limit) {
-  for (std::int64_t i = 0; i < numel; ++i) {
-    const float value = values[i] * scale;
-    const float low = value < -limit ? -limit : value;
-    values[i] = low > limit ? limit : low;
-  }
+  for (std::int64_t i = 0; i < numel; ++i) clamp_element(values[i], scale, limit);
 }
 
 MUSTER_TARGET_CLONES
 void move_average(float* __restrict average, const float* __restrict values, std::int64_t numel,
                   float weight) {
-  for (std::int64_t i = 0; i < numel; ++i) average[i] += weight * (values[i] - average[i]);
+  for (std::int64_t i = 0; i < numel; ++i) average_element(average[i], values[i], weight);
 }
 
 MUSTER_TARGET_CLONES
@@ -139,14 +104,10 @@ double square_sum(const float* values, std::int64_t numel) {
   const std::int64_t whole = numel / kLanes * kLanes;
   for (std::int64_t i = 0; i < whole; i += kLanes) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const auto value = static_cast<double>(values[i + lane]);
-      lanes[lane] += value * value;
+      square_element(lanes[lane], values[i + lane]);
     }
   }
-  for (std::int64_t i = whole; i < numel; ++i) {
-    const auto value = static_cast<double>(values[i]);
-    lanes[i - whole] += value * value;
-  }
+  for (std::int64_t i = whole; i < numel; ++i) square_element(lanes[i - whole], values[i]);
   return fold(lanes);
 }
 
@@ -158,8 +119,7 @@ void block_square_sums(const float* __restrict values, std::int64_t numel,
     double lanes[kLanes] = {};
     for (std::int64_t i = 0; i < kBlockNumel; i += kLanes) {
       for (int lane = 0; lane < kLanes; ++lane) {
-        const auto value = static_cast<double>(x[i + lane]);
-        lanes[lane] += value * value;
+        square_element(lanes[lane], x[i + lane]);
       }
     }
     sums[block] = fold(lanes);

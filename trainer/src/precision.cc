@@ -8,22 +8,23 @@
 
 namespace muster {
 
-Autocast::Autocast(Precision precision) : active_(precision != Precision::kFloat32) {
+Autocast::Autocast(Precision precision, c10::Device device)
+    : active_(precision != Precision::kFloat32), device_(device.type()) {
   if (!active_) return;
-  was_enabled_ = at::autocast::is_autocast_enabled(at::kCPU);
-  previous_dtype_ = at::autocast::get_autocast_dtype(at::kCPU);
+  was_enabled_ = at::autocast::is_autocast_enabled(device_);
+  previous_dtype_ = at::autocast::get_autocast_dtype(device_);
   at::autocast::increment_nesting();
-  at::autocast::set_autocast_enabled(at::kCPU, true);
+  at::autocast::set_autocast_enabled(device_, true);
   at::autocast::set_autocast_dtype(
-      at::kCPU, precision == Precision::kFloat16Mixed ? at::kHalf : at::kBFloat16);
+      device_, precision == Precision::kFloat16Mixed ? at::kHalf : at::kBFloat16);
 }
 
 // The copies of parameters that autocast keeps end with the outermost scope: the next step changes
 // the parameters.
 Autocast::~Autocast() {
   if (!active_) return;
-  at::autocast::set_autocast_enabled(at::kCPU, was_enabled_);
-  at::autocast::set_autocast_dtype(at::kCPU, previous_dtype_);
+  at::autocast::set_autocast_enabled(device_, was_enabled_);
+  at::autocast::set_autocast_dtype(device_, previous_dtype_);
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
 }
 

@@ -17,10 +17,19 @@ std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_
   return mix64(hash, static_cast<std::uint64_t>(micro_step));
 }
 
-void seed_default_generator(std::uint64_t seed) {
-  at::Generator generator = at::globalContext().defaultGenerator(at::kCPU);
-  std::lock_guard<std::mutex> lock(generator.mutex());
+namespace {
+
+void seed_generator_of(at::Device device, std::uint64_t seed) {
+  at::Generator generator = at::globalContext().defaultGenerator(device);
+  const std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_current_seed(seed);
+}
+
+}  // namespace
+
+void seed_default_generators(std::uint64_t seed, at::Device device) {
+  seed_generator_of(at::kCPU, seed);
+  if (!device.is_cpu()) seed_generator_of(device, seed);
 }
 
 }  // namespace muster::internal

@@ -2,6 +2,8 @@
 #ifndef MUSTER_TRAINER_SRC_SEEDING_H_
 #define MUSTER_TRAINER_SRC_SEEDING_H_
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 
 namespace muster::internal {
@@ -17,8 +19,8 @@ enum class StreamPurpose : std::uint64_t {
 std::uint64_t stream_seed(std::uint64_t seed, StreamPurpose purpose, std::int64_t step = 0,
                           int logical_rank = 0, std::int64_t micro_step = 0);
 
-/// Seeds LibTorch's default CPU generator.
-void seed_default_generator(std::uint64_t seed);
+/// Seeds LibTorch's default generators: that of the CPU, and that of `device`.
+void seed_default_generators(std::uint64_t seed, at::Device device);
 
 }  // namespace muster::internal
 

@@ -30,9 +30,12 @@ void StateList::add_shard(const std::string& prefix, const at::Tensor& shard) {
 std::vector<StateTensor> assemble_whole(std::vector<StateTensor> state,
                                         Communicator& communicator) {
   for (StateTensor& tensor : state) {
-    if (tensor.replicated) continue;
+    if (tensor.replicated) {
+      tensor.flat = tensor.flat.cpu();
+      continue;
+    }
     const std::int64_t numel = c10::multiply_integers(tensor.shape);
-    at::Tensor flat = at::zeros({numel}, tensor.flat.options());
+    at::Tensor flat = at::zeros({numel}, at::TensorOptions(tensor.flat.scalar_type()));
     flat.narrow(0, tensor.begin, tensor.flat.numel()).copy_(tensor.flat);
     // Each bit is set on one rank at most.
     communicator.all_reduce(flat.view(at::kByte), ReduceOp::kBitOr).wait();

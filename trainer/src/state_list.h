@@ -44,7 +44,8 @@ class StateList {
   std::vector<StateTensor> tensors_;
 };
 
-/// Collective. Every rank's ranges, put together on every rank.
+/// Collective over host memory, where the result is. Every rank's ranges, put together on every
+/// rank.
 std::vector<StateTensor> assemble_whole(std::vector<StateTensor> state, Communicator& communicator);
 
 }  // namespace muster::internal

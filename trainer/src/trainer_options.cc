@@ -115,10 +115,18 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("min-delta", &min_delta, "By how much a score must be better for --patience");
   set.add("log-every", &log_every, "Steps between log lines");
   set.group("Circumstances");
+  set.add_choice("device", &device, {"auto", "cpu", "cuda"},
+                 "Where the model is: auto takes a GPU where the program has a part for them "
+                 "(muster::cuda) and the machine has one; ranks of a node take its GPUs in turns");
   set.add_choice("transport", &transport, {"auto", "shm", "mpi"}, "How ranks exchange tensors");
+  set.add_choice("gpu-transport", &gpu_transport, {"auto", "nccl", "cuda_ipc", "host"},
+                 "How ranks exchange tensors that are on GPUs");
   set.add("timeout", &timeout_s, "Seconds after which a silent rank is an error");
   set.add("zero-stage", &zero_stage,
           "What ranks share: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too");
+  set.add_choice("offload", &offload, {"none", "optimizer"},
+                 "optimizer: its state and float32 weights are in host memory, and updated there, "
+                 "where a GPU's is short");
   set.add("bucket-mib", &bucket_mib, "MiB of gradients reduced in one collective");
   set.add("replicate-between-nodes", &replicate_between_nodes,
           "At stage 3 each node keeps all parameters, which its ranks share");
@@ -159,6 +167,9 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "allow-missing",
                                                                  "timeout",
                                                                  "zero-stage",
+                                                                 "device",
+                                                                 "offload",
+                                                                 "gpu-transport",
                                                                  "activation-checkpointing",
                                                                  "bucket-mib",
                                                                  "prefetch-units",
@@ -317,6 +328,8 @@ EngineOptions TrainerOptions::engine_options() const {
   engine.ema_decay = ema;
   engine.ema_warmup = ema_warmup;
   engine.zero_stage = static_cast<int>(zero_stage);
+  engine.gpu_transport = gpu_transport;
+  engine.offload_optimizer = offload == "optimizer";
   engine.bucket_mib = bucket_mib;
   engine.prefetch_units = prefetch_units;
   engine.replicate_between_nodes = replicate_between_nodes;

@@ -13,15 +13,22 @@
 namespace muster::internal {
 
 std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer) {
-  seed_default_generator(
-      stream_seed(static_cast<std::uint64_t>(trainer.options.seed), StreamPurpose::kModelInit));
+  seed_default_generators(
+      stream_seed(static_cast<std::uint64_t>(trainer.options.seed), StreamPurpose::kModelInit),
+      at::kCPU);
   return call_user_code("build_model()", [&] {
     auto model = trainer.build_model();
     if (model == nullptr)
       throw UserError("build_model(): expected a module, found nullptr; return the model");
     model->train();
+    if (!trainer.device().is_cpu()) model->to(trainer.device());
     return model;
   });
+}
+
+Batch on_device(Batch batch, at::Device device) {
+  for (auto& [name, tensor] : batch.tensors) tensor = tensor.to(device);
+  return batch;
 }
 
 std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run) {

@@ -11,10 +11,14 @@
 
 namespace muster::internal {
 
-/// In training mode. Both throw UserError for what the user's code threw or forgot.
+/// In training mode, on the trainer's device. This and make_loader() throw UserError for what the
+/// user's code threw or forgot.
 std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer);
 /// Of the training data, for those logical ranks.
 std::unique_ptr<DataLoader> make_loader(Trainer& trainer, const LogicalRange& run);
+
+/// The same batch there.
+Batch on_device(Batch batch, at::Device device);
 
 /// `trainer` must outlive them.
 EngineOptions engine_options_of(const Trainer& trainer);

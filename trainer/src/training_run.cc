@@ -22,6 +22,7 @@
 #include "run_together.h"
 #include "seeding.h"
 #include "text_exchange.h"
+#include "training_parts.h"
 #include "user_code.h"
 
 namespace muster {
@@ -95,10 +96,11 @@ StepReport TrainingRun::train_step() {
   local_ledger_ = 0;
   not_finite_.reset();
   for (const MicroStep& micro : engine_->micro_steps()) {
-    const MicroBatch micro_batch = loader_->next();
+    MicroBatch micro_batch = loader_->next();
     MUSTER_CHECK(micro_batch.logical_rank == micro.logical_rank &&
                  micro_batch.micro_step == micro.micro_step);
     local_ledger_ += ledger_of(micro_batch);
+    micro_batch.batch = internal::on_device(std::move(micro_batch.batch), trainer_.device());
     engine_->begin_micro_step(micro);
     if (micro_batch.batch.size() == 0) continue;
     const Loss loss = loss_of(micro_batch);
@@ -139,9 +141,11 @@ std::string TrainingRun::describe_not_finite() {
   std::string ids;
   for (const std::int64_t id : micro.batch.sample_ids)
     ids += (ids.empty() ? "" : ", ") + std::to_string(id);
-  internal::seed_default_generator(internal::stream_seed(
-      static_cast<std::uint64_t>(options_.seed), internal::StreamPurpose::kMicroStep,
-      progress_.step, micro.logical_rank, micro.micro_step));
+  internal::seed_default_generators(
+      internal::stream_seed(static_cast<std::uint64_t>(options_.seed),
+                            internal::StreamPurpose::kMicroStep, progress_.step, micro.logical_rank,
+                            micro.micro_step),
+      trainer_.device());
   return "; samples " + ids + "; the first that is not finite is " +
          internal::find_not_finite(*model_, micro.batch, [&] { loss_of(micro); });
 }
@@ -150,7 +154,7 @@ Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
   const std::string where = "compute_loss() at step " + std::to_string(progress_.step + 1) +
                             ", logical rank " + std::to_string(micro_batch.logical_rank);
   Loss loss = call_user_code(where, [&] {
-    const Autocast autocast(engine_->options().precision);
+    const Autocast autocast(engine_->options().precision, trainer_.device());
     return trainer_.compute_loss(micro_batch.batch);
   });
   if (!loss.mean.defined()) throw UserError(where + ": expected a loss, found an undefined tensor");
@@ -219,7 +223,7 @@ MetricSums TrainingRun::evaluate_on(const Dataset& dataset) {
   model_->eval();
   if (options_.ema > 0) engine_->swap_average();
   MetricSums sums = call_user_code("evaluate_batch()", [&] {
-    const Autocast autocast(engine_->options().precision);
+    const Autocast autocast(engine_->options().precision, trainer_.device());
     return internal::evaluate(trainer_, dataset, communicator_,
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
@@ -314,8 +318,9 @@ void TrainingRun::finish() {
   if (options_.ema > 0) engine_->swap_average();
   if (world_.env().rank != 0) return;
   model_->eval();
-  internal::seed_default_generator(internal::stream_seed(static_cast<std::uint64_t>(options_.seed),
-                                                         internal::StreamPurpose::kFinish));
+  internal::seed_default_generators(internal::stream_seed(static_cast<std::uint64_t>(options_.seed),
+                                                          internal::StreamPurpose::kFinish),
+                                    trainer_.device());
   call_user_code("on_finished()", [&] { trainer_.on_finished(); });
 }
 

@@ -43,6 +43,7 @@ class TrainingRun {
   };
 
   // Before the first step.
+  void choose_device();
   void check_numerics();
   void make_limits();
   void restore();

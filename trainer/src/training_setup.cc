@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "accelerator.h"
 #include "initial_weights.h"
 #include "muster/base/error.h"
 #include "muster/base/log.h"
@@ -38,9 +39,9 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
       control_(control),
       job_(internal::job_definition(option_set)),
       other_options_(internal::circumstance_options(option_set)),
-      numerics_(internal::numerics_fingerprint()),
       stop_request_(control),
       progress_report_(control, world.env().rank, options_.log_every) {
+  choose_device();
   check_numerics();
   const LogicalRange run = assign_logical_ranks(
       static_cast<int>(options_.logical_ranks),
@@ -58,6 +59,18 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
   });
   internal::run_alike(communicator_, [&] { make_limits(); });
   restore();
+}
+
+void TrainingRun::choose_device() {
+  internal::Accelerator* const accelerator = internal::accelerator();
+  internal::run_together(communicator_, [&] {
+    trainer_.device_ =
+        internal::choose_device(options_.device, world_.env().local_rank, accelerator);
+    if (trainer_.device_.is_cuda()) accelerator->prepare(trainer_.device_);
+  });
+  numerics_ = internal::numerics_fingerprint();
+  // Nothing for a CPU, which is in there.
+  if (trainer_.device_.is_cuda()) numerics_["gpu"] = accelerator->name(trainer_.device_);
 }
 
 void TrainingRun::make_limits() {

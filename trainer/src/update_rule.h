@@ -16,6 +16,7 @@
 
 #include "flat_layout.h"
 #include "muster/trainer/engine_options.h"
+#include "piece_device.h"
 
 namespace muster::internal {
 
@@ -77,11 +78,15 @@ class UpdateRule {
 };
 
 /// `parameters` by registration; they begin at multiples of 64 and lie nowhere across one another.
+/// Slices are in memory of `device`: of the host's for rules that look at whole parameters, which
+/// throw ConfigError for another.
 std::unique_ptr<UpdateRule> make_update_rule(const OptimizerOptions& options,
-                                             std::vector<RuleParameter> parameters);
+                                             std::vector<RuleParameter> parameters,
+                                             const PieceDevice& device = host_pieces());
 
 std::unique_ptr<UpdateRule> make_elementwise_rule(const OptimizerOptions& options,
-                                                  const std::vector<RuleParameter>& parameters);
+                                                  const std::vector<RuleParameter>& parameters,
+                                                  const PieceDevice& device);
 std::unique_ptr<UpdateRule> make_lamb_rule(const OptimizerOptions& options,
                                            std::vector<RuleParameter> parameters);
 std::unique_ptr<UpdateRule> make_adafactor_rule(const OptimizerOptions& options,

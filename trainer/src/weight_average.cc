@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "optimizer_kernels.h"
-
 namespace muster::internal {
 
 double newest_weight(double decay, bool warmup, std::int64_t step) {
@@ -15,24 +13,25 @@ double newest_weight(double decay, bool warmup, std::int64_t step) {
   return 1.0 - (warmup ? std::min(decay, (1.0 + t) / (10.0 + t)) : decay);
 }
 
-WeightAverage::WeightAverage(const ShardLayout& shard, double decay, bool warmup)
+WeightAverage::WeightAverage(const ShardLayout& shard, const PieceDevice& device, double decay,
+                             bool warmup)
     : shard_(shard),
+      device_(device),
       decay_(decay),
       warmup_(warmup),
-      values_(at::zeros({shard.numel}, at::TensorOptions(at::kFloat))) {}
+      values_(at::zeros({shard.numel}, device.options())) {}
 
 float* WeightAverage::piece(std::size_t bucket) {
   return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
 }
 
 void WeightAverage::add(std::size_t bucket, const float* parameters, std::int64_t step) {
-  move_average(piece(bucket), parameters, shard_.pieces[bucket].flat.numel(),
-               static_cast<float>(newest_weight(decay_, warmup_, step)));
+  device_.move_average(piece(bucket), parameters, shard_.pieces[bucket].flat.numel(),
+                       static_cast<float>(newest_weight(decay_, warmup_, step)));
 }
 
 void WeightAverage::swap(std::size_t bucket, float* parameters) {
-  float* average = piece(bucket);
-  std::swap_ranges(average, average + shard_.pieces[bucket].flat.numel(), parameters);
+  device_.swap(piece(bucket), parameters, shard_.pieces[bucket].flat.numel());
 }
 
 }  // namespace muster::internal

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "flat_layout.h"
+#include "piece_device.h"
 
 namespace muster::internal {
 
@@ -18,8 +19,8 @@ double newest_weight(double decay, bool warmup, std::int64_t step);
 
 class WeightAverage {
  public:
-  /// `shard` must outlive this.
-  WeightAverage(const ShardLayout& shard, double decay, bool warmup);
+  /// On `device`, as the pieces are. `shard` and `device` must outlive this.
+  WeightAverage(const ShardLayout& shard, const PieceDevice& device, double decay, bool warmup);
 
   /// After update `step` of this rank's piece of bucket `bucket`, at `parameters`.
   void add(std::size_t bucket, const float* parameters, std::int64_t step);
@@ -33,6 +34,7 @@ class WeightAverage {
   float* piece(std::size_t bucket);
 
   const ShardLayout& shard_;
+  const PieceDevice& device_;
   double decay_;
   bool warmup_;
   at::Tensor values_;

@@ -138,7 +138,8 @@ std::unique_ptr<Communicator> make_cuda_communicator(Communicator& host,
   const auto choice = internal::choose_device_transport(ranks, options.transport);
   auto communicator =
       queued->on_device(at::Device(at::kCUDA, static_cast<at::DeviceIndex>(options.device)),
-                        options.timeout, internal::wiring(choice.transport, device, host, options));
+                        options.timeout.value_or(queued->timeout()),
+                        internal::wiring(choice.transport, device, host, options));
   communicator->barrier().wait();  // connects
   if (host.rank() == 0) {
     MUSTER_LOG(INFO) << "CUDA tensors travel by " << choice.transport << ": " << choice.reason;

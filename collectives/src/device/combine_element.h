@@ -8,12 +8,7 @@
 #include <type_traits>
 
 #include "device/combine_program.h"
-
-#if defined(__CUDACC__)
-#define MUSTER_HOST_DEVICE __host__ __device__
-#else
-#define MUSTER_HOST_DEVICE
-#endif
+#include "muster/base/host_device.h"
 
 namespace muster::internal {
 

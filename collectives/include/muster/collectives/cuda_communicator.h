@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "muster/collectives/communicator.h"
@@ -22,8 +23,8 @@ struct CudaOptions {
   /// tensor's own precision: a little faster, and bits that depend on the world (kMin and kMax may
   /// drop a NaN). The canonical forms never do.
   bool fast = false;
-  /// For joining, and for each operation.
-  std::chrono::milliseconds timeout = std::chrono::minutes(5);
+  /// For joining, and for each operation; without one it is that of `host`.
+  std::optional<std::chrono::milliseconds> timeout = {};
 };
 
 /// Collective over `host`, a communicator of a World's, whose ranks become the result's and which

@@ -68,7 +68,7 @@ struct StateTensor {
 ///     for (const MicroStep& micro : engine.micro_steps()) {
 ///       engine.begin_micro_step(micro);
 ///       {
-///         const Autocast autocast(engine.options().precision);
+///         const Autocast autocast(engine.options().precision, engine.device());
 ///         loss = ...;
 ///       }
 ///       engine.backward(loss, weight);          // not called for an empty micro-batch
@@ -80,23 +80,30 @@ struct StateTensor {
 /// engine is of no more use.
 class Engine {
  public:
-  /// Collective. Moves the module's trainable parameters (float32, CPU) into flat storage, in
-  /// place: handles the caller has stay valid. With kBFloat16 they, floating-point buffers and
-  /// frozen parameters become bfloat16. All ranks start from rank 0's values. `module` and
-  /// `communicator` must outlive the engine. Throws ConfigError for a parameter of another dtype or
-  /// device, or options that do not fit the world size.
+  /// Collective. Moves the module's trainable parameters (float32) into flat storage, in place:
+  /// handles the caller has stay valid. With kBFloat16 they, floating-point buffers and frozen
+  /// parameters become bfloat16. All ranks start from rank 0's values. `module` and `communicator`
+  /// must outlive the engine.
+  ///
+  /// All of the module is on the CPU, or on one GPU, on every rank alike; `communicator` is the
+  /// World's in both cases. GPUs take a program that links muster::cuda, and stages 0 to 2.
+  ///
+  /// Throws ConfigError for a parameter of another dtype or device, or options that do not fit the
+  /// world size.
   Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  /// Where the module is, and its inputs must be.
+  at::Device device() const;
   /// This rank's logical ranks, [begin, end).
   LogicalRange logical_ranks() const;
   /// Its micro-steps, in the order they must be run.
   const std::vector<MicroStep>& micro_steps() const;
 
   void begin_step();
-  /// Seeds LibTorch's generator from (seed, step, logical rank, micro-step) and gives the logical
+  /// Seeds LibTorch's generators from (seed, step, logical rank, micro-step) and gives the logical
   /// rank its own buffers.
   void begin_micro_step(const MicroStep& micro);
   /// Runs the backward pass, once a micro-step. `loss` is a scalar: the mean over this micro-batch;
@@ -119,7 +126,8 @@ class Engine {
   /// buffers, frozen parameters. Writing into the tensors, on every rank, and then calling
   /// state_changed() restores them.
   std::vector<StateTensor> state();
-  /// Collective. The same with every tensor whole on every rank; copies where it is sharded.
+  /// Collective. The same with every tensor whole on every rank, in host memory; copies where it is
+  /// sharded or on a GPU.
   std::vector<StateTensor> whole_state();
 
   /// Collective. After writing into what state() gave: from here on every rank reads it.

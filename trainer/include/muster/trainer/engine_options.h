@@ -69,6 +69,13 @@ struct EngineOptions {
   /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
   /// parameters too (Rajbhandari et al. 2020). Never changes bits.
   int zero_stage = 1;
+  /// Float32 weights and the optimizer's state are in host memory, where the update is made, and
+  /// not on the GPU that the module is on (Ren et al. 2021, ZeRO-Offload): a sixteenth or so of the
+  /// GPU's memory a parameter, for a slower step. On the CPU only more memory. Never changes bits.
+  bool offload_optimizer = false;
+  /// What carries tensors between GPUs: "auto", "nccl", "cuda_ipc" or "host", as CudaOptions in
+  /// cuda_communicator.h has it. Never changes bits, but with kFast.
+  std::string gpu_transport = "auto";
   /// Stage 3 between nodes: each node has all parameters, of which its ranks share one copy,
   /// instead of each rank a part of all. Gradients and optimizer state stay sharded over all ranks.
   /// More memory, and nothing to fetch in a step. Never changes bits.

@@ -38,7 +38,7 @@ class MetricSums {
   void add_perplexity(const std::string& name, double mean_loss, double count);
 
   // `scores` is [samples, classes] of floating point, `labels` [samples] of whole numbers in [0,
-  // classes); on the CPU. UserError for other shapes and labels.
+  // classes). UserError for other shapes and labels.
   /// Part of the samples whose largest score is their label's; of equal scores the first class's
   /// counts, as argmax has it.
   void add_accuracy(const std::string& name, const at::Tensor& scores, const at::Tensor& labels);

@@ -2,6 +2,7 @@
 #ifndef MUSTER_TRAINER_PRECISION_H_
 #define MUSTER_TRAINER_PRECISION_H_
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
@@ -27,13 +28,15 @@ enum class Precision {
 /// around the backward pass. Does nothing for kFloat32. Scopes nest.
 class Autocast {
  public:
-  explicit Autocast(Precision precision);
+  /// `device`: where the forward pass runs; Engine::device().
+  explicit Autocast(Precision precision, c10::Device device = c10::kCPU);
   ~Autocast();
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
   bool active_;
+  c10::DeviceType device_;
   bool was_enabled_ = false;
   c10::ScalarType previous_dtype_ = c10::ScalarType::Float;
 };

@@ -52,8 +52,8 @@ class Trainer {
   virtual ~Trainer() = default;
 
   // What a subclass must say.
-  /// The model, with LibTorch's generator seeded from --seed. Keep a handle of your own for
-  /// compute_loss().
+  /// The model, on the CPU, with LibTorch's generator seeded from --seed; it is then moved to
+  /// device(). Keep a handle of your own for compute_loss().
   virtual std::shared_ptr<torch::nn::Module> build_model() = 0;
   virtual std::shared_ptr<const Dataset> train_dataset() = 0;
   /// Runs the model on one micro-batch (never empty). The mean is over samples unless Loss says
@@ -100,10 +100,14 @@ class Trainer {
 
   /// Updates made so far.
   std::int64_t step() const { return step_; }
+  /// Where the model is once it has been built, and the batches are that compute_loss() and
+  /// evaluate_batch() get: make tensors of your own there.
+  at::Device device() const { return device_; }
 
  private:
   friend class TrainingRun;
   std::int64_t step_ = 0;
+  at::Device device_ = at::kCPU;
 };
 
 /// Why a run ended.

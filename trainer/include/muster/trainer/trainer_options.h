@@ -83,9 +83,12 @@ struct TrainerOptions {
   std::int64_t log_every = 100;   ///< Steps.
 
   // Circumstances.
+  std::string device = "auto";  ///< auto | cpu | cuda
   std::string transport = "auto";
+  std::string gpu_transport = "auto";  ///< auto | nccl | cuda_ipc | host
   double timeout_s = 300;
   std::int64_t zero_stage = 1;
+  std::string offload = "none";  ///< none | optimizer
   std::int64_t bucket_mib = 16;
   std::int64_t prefetch_units = 1;
   bool replicate_between_nodes = false;
