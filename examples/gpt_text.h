@@ -25,9 +25,8 @@ inline std::vector<int64_t> write_on(Gpt& model, std::vector<int64_t> tokens, in
   const int64_t context = model->positions->weight.size(0);
   for (int i = 0; i < count; ++i) {
     const auto seen = std::min(context, static_cast<int64_t>(tokens.size()));
-    const torch::Tensor ids =
-        torch::tensor(std::vector<int64_t>(tokens.end() - seen, tokens.end()))
-            .to(model->tokens->weight.device());
+    const torch::Tensor ids = torch::tensor(std::vector<int64_t>(tokens.end() - seen, tokens.end()))
+                                  .to(model->tokens->weight.device());
     const torch::Tensor logits = model->forward(ids.unsqueeze(0))[0][-1];
     tokens.push_back(
         torch::multinomial(torch::softmax(logits / kTemperature, -1), 1).item<int64_t>());

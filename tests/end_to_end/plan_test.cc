@@ -33,7 +33,7 @@ ProgramResult plan(const std::vector<std::string>& flags,
 
 struct Row {
   int ranks = 0, stage = 0;
-  double parameters = 0, gradients = 0, optimizer = 0, activations = 0;
+  double parameters = 0, gradients = 0, optimizer = 0, activations = 0, total = 0;
   std::string verdict;
 };
 
@@ -43,9 +43,9 @@ std::vector<Row> rows_of(const std::string& text) {
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     Row row;
-    double process = 0, total = 0, all = 0;
+    double process = 0, all = 0;
     if (words >> row.ranks >> row.stage >> row.parameters >> row.gradients >> row.optimizer >>
-        row.activations >> process >> total >> all >> std::ws) {
+        row.activations >> process >> row.total >> all >> std::ws) {
       std::getline(words, row.verdict);
       rows.push_back(row);
     }
@@ -80,6 +80,18 @@ TEST(Plan, SaysWhatDoesNotFit) {
   const ProgramResult result = plan({"--memory-gib", "0.001"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   for (const Row& row : rows_of(result.out)) EXPECT_THAT(row.verdict, HasSubstr("does not fit"));
+}
+
+// Two ranks and a half have room on a machine: at every stage four ranks take two.
+TEST(Plan, CountsTheMachinesOfEveryStage) {
+  const double mib = rows_of(plan({"--world-sizes", "4"}).out).at(3).total;
+  const ProgramResult result =
+      plan({"--world-sizes", "4", "--memory-gib", std::to_string(2.5 * mib / 1024)});
+  ASSERT_EQ(rows_of(result.out).size(), 4U) << result.out << result.err;
+  EXPECT_EQ(rows_of(result.out)[2].verdict, "needs 2 such machines");
+  const std::string sharded = rows_of(result.out)[3].verdict;
+  EXPECT_THAT(sharded,
+              ::testing::MatchesRegex("needs 2 such machines, with [0-9.]+ MiB of blocks a rank"));
 }
 
 TEST(Plan, WrongUseIsTold) {

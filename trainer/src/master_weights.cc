@@ -26,7 +26,7 @@ float* MasterWeights::piece(std::size_t bucket) {
 void MasterWeights::copy_to(std::size_t bucket, at::Tensor target) const {
   const at::NoGradGuard no_grad;
   const Piece& piece = shard_.pieces[bucket];
-  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()), /*non_blocking=*/true);
+  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()));
 }
 
 HeldRange MasterWeights::held(std::size_t parameter) const {

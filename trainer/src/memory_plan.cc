@@ -1,6 +1,11 @@
 // Sums over what an engine allocates, by the functions that say how much it does.
 #include "muster/trainer/memory_plan.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
 #include "engine_layout.h"
 #include "gradient_buffers.h"
 #include "module_tensors.h"
@@ -43,6 +48,16 @@ std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& 
   return bytes;
 }
 
+/// Of the largest units, as many as are held at once.
+std::int64_t held_units_numel(const FlatLayout& layout, std::int64_t prefetch_units) {
+  std::vector<std::int64_t> numels;
+  for (const internal::Unit& unit : layout.units) numels.push_back(unit.range.numel());
+  std::sort(numels.rbegin(), numels.rend());
+  const std::size_t most = std::min(numels.size(), static_cast<std::size_t>(prefetch_units + 2));
+  return std::accumulate(numels.begin(), numels.begin() + static_cast<std::ptrdiff_t>(most),
+                         std::int64_t{0});
+}
+
 }  // namespace
 
 MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, int world_size) {
@@ -58,6 +73,11 @@ MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, i
                    bytes_of_fixed(tensors, options.precision);
   use.gradients = internal::held_gradient_numel(layout, shard, setup, world_size) * kFloatBytes;
   use.optimizer = optimizer_bytes(tensors, options, layout, shard);
+  if (options.zero_stage == 3 && world_size > 1) {
+    const FlatLayout gathered = internal::make_layout(tensors.trainable, options, world_size,
+                                                      internal::ParameterForm::kGathered);
+    use.blocks = held_units_numel(gathered, options.prefetch_units) * element_bytes;
+  }
   return use;
 }
 

@@ -85,19 +85,21 @@ std::vector<int> world_sizes(const Trainer& trainer, const PlanRequest& request)
   return request.world_sizes;
 }
 
-/// What stage 3 cannot do is the sharing of parameters between machines.
-std::string verdict(int stage, std::int64_t bytes_a_rank, int world_size, std::int64_t memory) {
-  const int machines = machines_needed(bytes_a_rank, world_size, memory);
-  if (machines == 1) return "fits";
-  if (machines == 0) return "does not fit: one rank needs more than a machine has";
-  if (stage == 3) return "does not fit: stage 3 wants all ranks on one machine";
-  return "needs " + std::to_string(machines) + " such machines";
-}
-
 template <typename... Values>
 std::string line(const char* format, const Values&... values) {
   char text[512];
   std::snprintf(text, sizeof(text), format, values...);
+  return text;
+}
+
+/// At stage 3 ranks of several machines hold `blocks` of parameters besides.
+std::string verdict(std::int64_t bytes_a_rank, std::int64_t blocks, int world_size,
+                    std::int64_t memory) {
+  if (machines_needed(bytes_a_rank, world_size, memory) == 1) return "fits";
+  const int machines = machines_needed(bytes_a_rank + blocks, world_size, memory);
+  if (machines == 0) return "does not fit: one rank needs more than a machine has";
+  std::string text = "needs " + std::to_string(machines) + " such machines";
+  if (blocks > 0) text += line(", with %.1f MiB of blocks a rank", mib(blocks));
   return text;
 }
 
@@ -176,7 +178,7 @@ std::string plan_report(Trainer& trainer, const std::string& program, const Plan
       text += line("%5d %5d  %10.1f %10.1f %10.1f %12.1f %8.1f %9.1f %10.1f  %s\n", size,
                    options.zero_stage, mib(use.parameters), mib(use.gradients), mib(use.optimizer),
                    mib(measured.activations), mib(measured.process), mib(total), mib(total * size),
-                   verdict(options.zero_stage, total, size, request.memory_bytes).c_str());
+                   verdict(total, use.blocks, size, request.memory_bytes).c_str());
     }
   }
   return text;

@@ -32,6 +32,13 @@ class CudaAccelerator : public Accelerator {
                         "; install a LibTorch for this machine's CUDA, or give --device cpu");
     }
     at::Context& context = at::globalContext();
+    // LibTorch looks for its CUDA library once, at the first question that it could answer.
+    if (!context.hasCUDA()) {
+      throw ConfigError(
+          "--device: expected LibTorch's CUDA library to be used, found that LibTorch was asked "
+          "for CUDA before training began; call torch::manual_seed() and torch::cuda in "
+          "build_model() or later, or give --device cpu");
+    }
     context.lazyInitDevice(at::kCUDA);
     c10::cuda::set_device(device.index());
     context.setDeterministicCuDNN(true);

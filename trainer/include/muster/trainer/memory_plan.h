@@ -13,13 +13,16 @@ class Module;
 namespace muster {
 
 /// Bytes that a rank holds between two steps. At stage 3 each rank counts the parameters that it
-/// owns. Where ranks do not share memory there are EngineOptions::prefetch_units + 2 blocks more
-/// during a step, and with EngineOptions::replicate_between_nodes the rank's part of its node's
-/// copy, always.
+/// owns; with EngineOptions::replicate_between_nodes there is the rank's part of its node's copy
+/// besides.
 struct MemoryUse {
   std::int64_t parameters = 0;  ///< Frozen ones and buffers too.
   std::int64_t gradients = 0;
   std::int64_t optimizer = 0;  ///< With the average of weights and the masters of kBFloat16.
+
+  /// More during a step, at stage 3 where ranks do not share memory: the blocks of parameters that
+  /// are held at once, EngineOptions::prefetch_units + 2 of them. Not in total().
+  std::int64_t blocks = 0;
 
   std::int64_t total() const { return parameters + gradients + optimizer; }
 };
