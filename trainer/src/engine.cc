@@ -12,24 +12,18 @@
 
 #include "accelerator.h"
 #include "engine_layout.h"
-#include "flat_optimizer.h"
-#include "gathered_parameters.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
-#include "master_weights.h"
 #include "module_buffers.h"
 #include "module_tensors.h"
 #include "muster/base/check.h"
 #include "muster/base/error.h"
-#include "node_parameters.h"
 #include "not_finite_report.h"
-#include "parameter_store.h"
 #include "piece_device.h"
-#include "rule_parameters.h"
 #include "seeding.h"
 #include "state_list.h"
 #include "tree_vector.h"
-#include "weight_average.h"
+#include "weight_update.h"
 
 namespace muster {
 namespace {
@@ -95,19 +89,14 @@ class Engine::Impl {
         layout_(internal::make_layout(trainable_, options_, communicator.world_size(), form_)),
         shard_(internal::make_shard(layout_, options_, communicator.rank(),
                                     communicator.world_size())),
-        optimizer_(options_.optimizer,
-                   internal::make_rule_parameters(options_, trainable_, layout_), shard_, pieces_),
-        masters_(make_masters()),
-        parameters_(make_store()),
+        update_(options_, trainable_, layout_, shard_, form_,
+                {communicator_, tensor_communicator_, pieces_}),
         gradients_(trainable_, layout_, shard_, tensor_communicator_,
                    {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
                     options_.reduction, options_.offload_optimizer ? &pieces_ : nullptr}),
         sinks_(tensors_of(trainable_), gradients_),
-        norm_(layout_, shard_, pieces_),
         totals_(options_.logical_ranks, run_, 2) {
     loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
-    if (options_.ema_decay > 0)
-      average_.emplace(shard_, pieces_, options_.ema_decay, options_.ema_warmup);
     // Rank 0's values are everyone's, whatever build_model() did.
     for (const auto& [name, tensor] : frozen_)
       tensor_communicator_.broadcast(tensor.detach(), 0).wait();
@@ -140,7 +129,7 @@ class Engine::Impl {
     }
     ++next_micro_step_;
     had_backward_ = false;
-    parameters_->begin_pass();
+    update_.parameters().begin_pass();
     internal::seed_default_generators(
         internal::stream_seed(options_.seed, internal::StreamPurpose::kMicroStep, step_,
                               micro.logical_rank, micro.micro_step),
@@ -186,7 +175,8 @@ class Engine::Impl {
       throw UserError("step: expected at least one sample in the global batch, found none");
     if (!std::isfinite(report.loss) && !scales_loss()) throw loss_not_finite(report.loss);
     report.loss_scale = loss_scale_.scale;
-    report.gradient_norm = update(report.weight, learning_rate);
+    report.gradient_norm =
+        update_.update(gradients_, report.weight * loss_scale_.scale, learning_rate, updates() + 1);
     report.skipped = !std::isfinite(report.gradient_norm);
     if (report.skipped && !scales_loss()) throw gradient_not_finite();
     if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
@@ -197,50 +187,31 @@ class Engine::Impl {
 
   std::vector<StateTensor> state() {
     internal::StateList list(trainable_, layout_, shard_);
-    for (std::size_t i = 0; i < trainable_.size(); ++i) {
-      list.add_parameter(i, masters_ ? masters_->held(i) : parameters_->held(i),
-                         masters_ ? shard_.parts == 1 : parameters_->replicated());
-    }
+    update_.add_weights(list);
     for (const auto& [name, tensor] : frozen_) list.add_whole("model." + name, tensor);
     for (const auto& [name, tensor] : buffers_.named()) list.add_whole("model." + name, tensor);
-    for (const auto& [name, shard] : optimizer_.state())
-      list.add_shard("optimizer." + name + ".", shard);
-    for (const auto& [name, parameter, tensor] : optimizer_.whole_state())
-      list.add_whole("optimizer." + name + "." + trainable_[parameter].name, tensor);
-    if (average_) list.add_shard("ema.", average_->values());
+    update_.add_optimizer(list);
     return std::move(list).tensors();
   }
 
-  void state_changed() {
-    parameters_->begin_update();
-    for (const std::size_t b : gradients_.order()) {
-      if (masters_) publish(b);
-    }
-    parameters_->finish_update();
-  }
+  void state_changed() { update_.changed(); }
 
   std::vector<StateTensor> whole_state() {
     return internal::assemble_whole(state(), communicator_);
   }
 
   void swap_average() {
-    if (!average_) {
+    if (!update_.has_average()) {
       throw ConfigError(
           "average of weights: expected an engine that keeps one, found none; set "
           "EngineOptions::ema_decay (--ema)");
     }
-    if (updates() == 0) return;
-    parameters_->begin_update();
-    for (const std::size_t b : gradients_.order()) {
-      average_->swap(b, weights(b));
-      publish(b);
-    }
-    parameters_->finish_update();
+    if (updates() > 0) update_.swap_average();
   }
 
   std::shared_ptr<void> hold_parameters() {
-    parameters_->hold_all();
-    return {parameters_.get(), [](internal::ParameterStore* store) { store->release_all(); }};
+    update_.parameters().hold_all();
+    return {&update_.parameters(), [](internal::ParameterStore* store) { store->release_all(); }};
   }
 
   at::Device device() const { return device_; }
@@ -256,46 +227,6 @@ class Engine::Impl {
   }
 
  private:
-  std::unique_ptr<internal::ParameterStore> make_store() {
-    switch (form_) {
-      case internal::ParameterForm::kReplicated:
-        return make_store_of<internal::ReplicatedParameters>();
-      case internal::ParameterForm::kShared:
-        return make_store_of<internal::SharedParameters>();
-      case internal::ParameterForm::kNode:
-        return make_store_of<internal::NodeParameters>();
-      case internal::ParameterForm::kGathered:
-        return make_store_of<internal::GatheredParameters>(
-            static_cast<std::size_t>(options_.prefetch_units));
-    }
-    throw InternalError("parameters: a form that is none");
-  }
-
-  template <typename Store, typename... More>
-  std::unique_ptr<internal::ParameterStore> make_store_of(More... more) {
-    return std::make_unique<Store>(trainable_, layout_, shard_, tensor_communicator_, more...);
-  }
-
-  std::optional<internal::MasterWeights> make_masters() {
-    const bool rounds = options_.precision == Precision::kBFloat16;
-    if (!rounds && !options_.offload_optimizer) return std::nullopt;
-    internal::MasterWeights masters(trainable_, layout_, shard_, tensor_communicator_, pieces_);
-    if (rounds) internal::make_bfloat16(trainable_);
-    return masters;
-  }
-
-  /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32, on pieces_.
-  float* weights(std::size_t bucket) {
-    return masters_ ? masters_->piece(bucket)
-                    : parameters_->piece(bucket).mutable_data_ptr<float>();
-  }
-
-  /// Collective. The weights have been updated.
-  void publish(std::size_t bucket) {
-    if (masters_) masters_->copy_to(bucket, parameters_->piece(bucket));
-    parameters_->publish(bucket);
-  }
-
   /// Skipped steps made none.
   std::int64_t updates() const { return step_ - loss_scale_.skipped_steps; }
   bool in_last_micro_step() const { return next_micro_step_ == micro_steps_.size(); }
@@ -348,67 +279,6 @@ class Engine::Impl {
     return host_pieces_.back().const_data_ptr<float>();
   }
 
-  /// Returns the norm of the mean gradient, before clipping. Where that is not finite in float16,
-  /// no update is made.
-  double update(double weight, double learning_rate) {
-    const double divisor = weight * loss_scale_.scale;
-    internal::UpdateNumbers numbers{learning_rate, 1.0 / divisor, 0, updates() + 1};
-    if (options_.clip_norm == 0 && !scales_loss() && !optimizer_.needs_preparation())
-      return update_as_reduced(divisor, numbers);
-    for (const std::size_t b : gradients_.order()) norm_.add_piece(b, gradients_.reduced(b));
-    const double norm = norm_.reduce(communicator_) / divisor;
-    if (!std::isfinite(norm)) return norm;
-    parameters_->begin_update();
-    clip(norm, divisor, numbers);
-    optimizer_.prepare(communicator_, numbers, [this](std::size_t b) { return memory(b); });
-    for (const std::size_t b : gradients_.order()) update_bucket(b, numbers);
-    parameters_->finish_update();
-    return norm;
-  }
-
-  /// The same without a look at the norm first.
-  double update_as_reduced(double divisor, internal::UpdateNumbers numbers) {
-    parameters_->begin_update();
-    for (const std::size_t b : gradients_.order()) {
-      norm_.add_piece(b, gradients_.reduced(b));
-      if (options_.clip_value > 0) clip_values(b, divisor, numbers);
-      update_bucket(b, numbers);
-    }
-    const double norm = norm_.reduce(communicator_) / divisor;
-    parameters_->finish_update();
-    return norm;
-  }
-
-  void clip(double norm, double divisor, internal::UpdateNumbers& numbers) {
-    numbers.gradient_norm = norm;
-    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-      const double factor = options_.clip_norm / norm;
-      numbers.gradient_scale = factor / divisor;
-      numbers.gradient_norm = options_.clip_norm;
-    }
-    if (options_.clip_value == 0) return;
-    for (const std::size_t b : gradients_.order()) clip_values(b, divisor, numbers);
-  }
-
-  /// In place: what is left is the mean gradient.
-  void clip_values(std::size_t bucket, double divisor, internal::UpdateNumbers& numbers) {
-    pieces_.scale_and_clamp(gradients_.reduced(bucket), shard_.pieces[bucket].flat.numel(),
-                            static_cast<float>(1.0 / divisor),
-                            static_cast<float>(options_.clip_value));
-    numbers.gradient_scale = 1.0;
-  }
-
-  internal::PieceMemory memory(std::size_t bucket) {
-    return {weights(bucket), gradients_.reduced(bucket)};
-  }
-
-  void update_bucket(std::size_t bucket, const internal::UpdateNumbers& numbers) {
-    const internal::PieceMemory piece = memory(bucket);
-    optimizer_.update(bucket, piece, numbers);
-    if (average_) average_->add(bucket, piece.parameters, numbers.step);
-    publish(bucket);
-  }
-
   Communicator& communicator_;  // of host memory
   EngineOptions options_;
   const at::Device device_;
@@ -424,13 +294,9 @@ class Engine::Impl {
   const internal::ParameterForm form_;
   internal::FlatLayout layout_;
   internal::ShardLayout shard_;
-  internal::FlatOptimizer optimizer_;
-  std::optional<internal::MasterWeights> masters_;
-  std::optional<internal::WeightAverage> average_;
-  std::unique_ptr<internal::ParameterStore> parameters_;
+  internal::WeightUpdate update_;
   internal::GradientBuffers gradients_;
   internal::GradientSinks sinks_;
-  internal::GradientNorm norm_;
   std::vector<at::Tensor> host_pieces_;
   internal::TreeVector totals_;
   std::optional<Work> totals_work_;

@@ -70,8 +70,9 @@ struct EngineOptions {
   /// parameters too (Rajbhandari et al. 2020). Never changes bits.
   int zero_stage = 1;
   /// Float32 weights and the optimizer's state are in host memory, where the update is made, and
-  /// not on the GPU that the module is on (Ren et al. 2021, ZeRO-Offload): a sixteenth or so of the
-  /// GPU's memory a parameter, for a slower step. On the CPU only more memory. Never changes bits.
+  /// not on the GPU that the module is on (Ren et al. 2021, ZeRO-Offload). There AdamW's float32
+  /// takes 8 bytes a parameter in the place of 16, and a step waits for copies and for the CPU. On
+  /// the CPU it takes only more memory. Never changes bits.
   bool offload_optimizer = false;
   /// What carries tensors between GPUs: "auto", "nccl", "cuda_ipc" or "host", as CudaOptions in
   /// cuda_communicator.h has it. Never changes bits, but with kFast.

@@ -1,0 +1,163 @@
+// The update, bucket by bucket.
+#include "weight_update.h"
+
+#include <cmath>
+
+#include "gathered_parameters.h"
+#include "muster/base/error.h"
+#include "node_parameters.h"
+#include "rule_parameters.h"
+
+namespace muster::internal {
+
+WeightUpdate::WeightUpdate(const EngineOptions& options, std::vector<NamedTensor>& trainable,
+                           const FlatLayout& layout, const ShardLayout& shard, ParameterForm form,
+                           const UpdatePlaces& places)
+    : options_(options),
+      trainable_(trainable),
+      layout_(layout),
+      shard_(shard),
+      places_(places),
+      optimizer_(options.optimizer, make_rule_parameters(options, trainable, layout), shard,
+                 places.pieces),
+      masters_(make_masters(trainable)),
+      parameters_(make_store(form)),
+      norm_(layout, shard, places.pieces) {
+  if (options.ema_decay > 0)
+    average_.emplace(shard, places.pieces, options.ema_decay, options.ema_warmup);
+}
+
+std::optional<MasterWeights> WeightUpdate::make_masters(std::vector<NamedTensor>& trainable) {
+  const bool rounds = options_.precision == Precision::kBFloat16;
+  if (!rounds && !options_.offload_optimizer) return std::nullopt;
+  MasterWeights masters(trainable, layout_, shard_, places_.tensors, places_.pieces);
+  if (rounds) make_bfloat16(trainable);
+  return masters;
+}
+
+template <typename Store, typename... More>
+std::unique_ptr<ParameterStore> WeightUpdate::make_store_of(More... more) {
+  return std::make_unique<Store>(trainable_, layout_, shard_, places_.tensors, more...);
+}
+
+std::unique_ptr<ParameterStore> WeightUpdate::make_store(ParameterForm form) {
+  switch (form) {
+    case ParameterForm::kReplicated:
+      return make_store_of<ReplicatedParameters>();
+    case ParameterForm::kShared:
+      return make_store_of<SharedParameters>();
+    case ParameterForm::kNode:
+      return make_store_of<NodeParameters>();
+    case ParameterForm::kGathered:
+      return make_store_of<GatheredParameters>(static_cast<std::size_t>(options_.prefetch_units));
+  }
+  throw InternalError("parameters: a form that is none");
+}
+
+float* WeightUpdate::weights(std::size_t bucket) {
+  return masters_ ? masters_->piece(bucket) : parameters_->piece(bucket).mutable_data_ptr<float>();
+}
+
+PieceMemory WeightUpdate::memory(GradientBuffers& gradients, std::size_t bucket) {
+  return {weights(bucket), gradients.reduced(bucket)};
+}
+
+bool WeightUpdate::looks_at_norm() const {
+  return options_.clip_norm > 0 || options_.precision == Precision::kFloat16Mixed ||
+         optimizer_.needs_preparation();
+}
+
+double WeightUpdate::update(GradientBuffers& gradients, double divisor, double learning_rate,
+                            std::int64_t step) {
+  UpdateNumbers numbers{learning_rate, 1.0 / divisor, 0, step};
+  if (!looks_at_norm()) return update_as_reduced(gradients, divisor, numbers);
+  for (const std::size_t b : gradients.order()) norm_.add_piece(b, gradients.reduced(b));
+  const double norm = norm_.reduce(places_.host) / divisor;
+  if (!std::isfinite(norm)) return norm;
+  parameters_->begin_update();
+  clip(gradients, norm, divisor, numbers);
+  optimizer_.prepare(places_.host, numbers, [&](std::size_t b) { return memory(gradients, b); });
+  for (const std::size_t b : gradients.order()) update_bucket(gradients, b, numbers);
+  parameters_->finish_update();
+  return norm;
+}
+
+/// The same without a look at the norm first.
+double WeightUpdate::update_as_reduced(GradientBuffers& gradients, double divisor,
+                                       UpdateNumbers numbers) {
+  parameters_->begin_update();
+  for (const std::size_t b : gradients.order()) {
+    norm_.add_piece(b, gradients.reduced(b));
+    if (options_.clip_value > 0) clip_values(gradients, b, divisor, numbers);
+    update_bucket(gradients, b, numbers);
+  }
+  const double norm = norm_.reduce(places_.host) / divisor;
+  parameters_->finish_update();
+  return norm;
+}
+
+void WeightUpdate::clip(GradientBuffers& gradients, double norm, double divisor,
+                        UpdateNumbers& numbers) {
+  numbers.gradient_norm = norm;
+  if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+    const double factor = options_.clip_norm / norm;
+    numbers.gradient_scale = factor / divisor;
+    numbers.gradient_norm = options_.clip_norm;
+  }
+  if (options_.clip_value == 0) return;
+  for (const std::size_t b : gradients.order()) clip_values(gradients, b, divisor, numbers);
+}
+
+/// In place: what is left is the mean gradient.
+void WeightUpdate::clip_values(GradientBuffers& gradients, std::size_t bucket, double divisor,
+                               UpdateNumbers& numbers) {
+  places_.pieces.scale_and_clamp(gradients.reduced(bucket), shard_.pieces[bucket].flat.numel(),
+                                 static_cast<float>(1.0 / divisor),
+                                 static_cast<float>(options_.clip_value));
+  numbers.gradient_scale = 1.0;
+}
+
+void WeightUpdate::update_bucket(GradientBuffers& gradients, std::size_t bucket,
+                                 const UpdateNumbers& numbers) {
+  const PieceMemory piece = memory(gradients, bucket);
+  optimizer_.update(bucket, piece, numbers);
+  if (average_) average_->add(bucket, piece.parameters, numbers.step);
+  publish(bucket);
+}
+
+void WeightUpdate::publish(std::size_t bucket) {
+  if (masters_) masters_->copy_to(bucket, parameters_->piece(bucket));
+  parameters_->publish(bucket);
+}
+
+void WeightUpdate::changed() {
+  parameters_->begin_update();
+  for (std::size_t b = 0; masters_ && b < layout_.buckets.size(); ++b) publish(b);
+  parameters_->finish_update();
+}
+
+void WeightUpdate::swap_average() {
+  parameters_->begin_update();
+  for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
+    average_->swap(b, weights(b));
+    publish(b);
+  }
+  parameters_->finish_update();
+}
+
+void WeightUpdate::add_weights(StateList& list) const {
+  for (std::size_t i = 0; i < trainable_.size(); ++i) {
+    list.add_parameter(i, masters_ ? masters_->held(i) : parameters_->held(i),
+                       masters_ ? shard_.parts == 1 : parameters_->replicated());
+  }
+}
+
+void WeightUpdate::add_optimizer(StateList& list) const {
+  for (const auto& [name, shard] : optimizer_.state())
+    list.add_shard("optimizer." + name + ".", shard);
+  for (const auto& [name, parameter, tensor] : optimizer_.whole_state())
+    list.add_whole("optimizer." + name + "." + trainable_[parameter].name, tensor);
+  if (average_) list.add_shard("ema.", average_->values());
+}
+
+}  // namespace muster::internal
