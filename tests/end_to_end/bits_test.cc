@@ -61,8 +61,7 @@ TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizesAndStages) {
     auto program = job.start(world_size, {"--max-restarts", "0"}, at_stage(stage));
     wait_until([&] { return !program->running() || job.step() >= target; },
                std::chrono::seconds(60));
-    const pid_t pid = job.rank_pid(victim);
-    if (program->running() && pid > 0 && kill(pid, SIGKILL) == 0) ++kills;
+    if (program->running() && job.signal_rank(victim, SIGKILL)) ++kills;
     const ProgramResult result = program->wait();
     EXPECT_TRUE(result.exit_code == 75 || result.exit_code == 0) << result.err;
   }
@@ -108,7 +107,7 @@ TEST(Precision, BFloat16ParametersGoOnWithTheSameBitsAfterAKill) {
   Job job("char_gpt", options);
   auto program = job.start(3, {"--max-restarts", "0"}, at_stage(3));
   ASSERT_TRUE(wait_until([&] { return job.step() >= 7; }, std::chrono::seconds(60)));
-  kill(job.rank_pid(1), SIGKILL);
+  ASSERT_TRUE(job.signal_rank(1, SIGKILL));
   EXPECT_EQ(program->wait().exit_code, 75);
   const ProgramResult last = job.run(2, {}, at_stage(2));
   ASSERT_EQ(last.exit_code, 0) << last.err;
@@ -127,7 +126,7 @@ TEST(Optimizers, GoOnWithTheSameBitsAfterAKill) {
   Job job("char_gpt", options);
   auto program = job.start(3, {"--max-restarts", "0"}, at_stage(3));
   ASSERT_TRUE(wait_until([&] { return job.step() >= 12; }, std::chrono::seconds(60)));
-  kill(job.rank_pid(1), SIGKILL);
+  ASSERT_TRUE(job.signal_rank(1, SIGKILL));
   EXPECT_EQ(program->wait().exit_code, 75);
   const ProgramResult last = job.run(2, {}, at_stage(1));
   ASSERT_EQ(last.exit_code, 0) << last.err;
@@ -179,7 +178,7 @@ TEST(Elastic, TheLauncherItselfGoesOnWithFewerRanksAndTheSameBits) {
     Job job("fashion_mnist", fashion_mnist_options(kSteps));
     auto program = job.start(3, {"--elastic", "2:3"});
     ASSERT_TRUE(wait_until([&] { return job.step() >= 12; }, std::chrono::seconds(60)));
-    ASSERT_EQ(kill(job.rank_pid(victim), SIGKILL), 0);
+    ASSERT_TRUE(job.signal_rank(victim, SIGKILL));
     const ProgramResult result = program->wait();
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_NE(result.err.find("recovered in"), std::string::npos) << result.err;

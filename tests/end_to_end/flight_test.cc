@@ -76,7 +76,7 @@ TEST(Flight, NamesAStoppedRankWhileTheJobHangsAndOrderOnceItHasGoneOn) {
                             pid +
                             " is stopped\\) never came, its last was operation [0-9]+ .*, "
                             "ended [0-9.]+ s ago"));
-  kill(job.rank_pid(kVictim), SIGCONT);
+  EXPECT_TRUE(job.signal_rank(kVictim, SIGCONT));
   const ProgramResult result = program->wait();
   EXPECT_EQ(result.exit_code, 0) << result.err;
   seen = flight(job.directory() / "logs");

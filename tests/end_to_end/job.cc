@@ -1,6 +1,8 @@
 // Jobs.
 #include "job.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -75,6 +77,11 @@ pid_t Job::rank_pid(int rank) const {
   return static_cast<std::size_t>(rank) < ranks.size()
              ? ranks[static_cast<std::size_t>(rank)].at("pid").get<pid_t>()
              : -1;
+}
+
+bool Job::signal_rank(int rank, int number) const {
+  const pid_t pid = rank_pid(rank);
+  return pid > 0 && kill(pid, number) == 0;
 }
 
 std::vector<fs::path> Job::checkpoint_paths() const {

@@ -38,7 +38,10 @@ class Job {
   Json run_file() const;
   /// The newest step that run.json tells; 0 while there is none.
   std::int64_t step() const;
+  /// -1 while there is none: never for kill(), to which that means everybody.
   pid_t rank_pid(int rank) const;
+  /// Returns whether there is such a rank and could be sent the signal.
+  bool signal_rank(int rank, int number) const;
   /// The `step-NNNNNNNN` directories, oldest first.
   std::vector<std::filesystem::path> checkpoint_paths() const;
   /// Of the newest checkpoint.

@@ -80,8 +80,8 @@ TEST(Snapshots, RanksKilledAtRandomGoOnWithTheSameBits) {
     seen = job.step();
     const int victim = static_cast<int>(random() % 2);
     for (int rank = 0; rank < 4; ++rank) {
-      const pid_t pid = all || rank == victim ? job.rank_pid(rank) : -1;
-      if (program->running() && pid > 0 && kill(pid, SIGKILL) == 0) ++kills;
+      if (!all && rank != victim) continue;
+      if (program->running() && job.signal_rank(rank, SIGKILL)) ++kills;
     }
   }
   const ProgramResult result = program->wait();
@@ -122,10 +122,9 @@ TEST(Snapshots, DamagedOnesAreToldAndTheDiskIsUsed) {
   ASSERT_TRUE(
       wait_until([&] { return !job.checkpoint_paths().empty(); }, std::chrono::seconds(60)));
   // The other rank waits for the one that is frozen: nobody copies any more.
-  const pid_t frozen = job.rank_pid(0);
-  ASSERT_EQ(kill(frozen, SIGSTOP), 0);
+  ASSERT_TRUE(job.signal_rank(0, SIGSTOP));
   damage_snapshots(program->pid());
-  ASSERT_EQ(kill(job.rank_pid(1), SIGKILL), 0);
+  ASSERT_TRUE(job.signal_rank(1, SIGKILL));
   const ProgramResult result = program->wait();
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("in memory is not used: "));

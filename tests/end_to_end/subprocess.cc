@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 
 namespace muster::testing {
 namespace {
@@ -36,6 +38,8 @@ Program::Program(const std::vector<std::string>& words, const std::filesystem::p
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   pid_ = fork();
+  // To kill() the number of a failed fork means everybody.
+  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (pid_ == 0) {
     setpgid(0, 0);
     redirect("/dev/null", 0);

@@ -69,7 +69,7 @@ double kill_to_next_new_step() {
   Job job("fashion_mnist", fashion_mnist_options(2000));
   const auto program = job.start(2);
   EXPECT_TRUE(wait_until([&] { return job.step() >= 20; }, kDeadline));
-  kill(job.rank_pid(1), SIGKILL);
+  EXPECT_TRUE(job.signal_rank(1, SIGKILL));
   std::smatch match;
   std::string told;
   const std::regex recovered("recovered in ([0-9.]+) ?(m?)s");

@@ -117,7 +117,9 @@ TEST_F(RestartTest, StatusNamesTheProcessesToKill) {
   EXPECT_EQ(json["state"], "running");
   EXPECT_EQ(json["launcher_pid"], muster.pid());
   ASSERT_EQ(json["ranks"][1]["rank"], 1);
-  kill(json["ranks"][1]["pid"].get<pid_t>(), SIGKILL);
+  const auto victim = json["ranks"][1]["pid"].get<pid_t>();
+  ASSERT_GT(victim, 0);
+  kill(victim, SIGKILL);
   EXPECT_EQ(muster.wait(), 0);
   EXPECT_THAT(muster.error(), HasSubstr("rank 1 of 2 was killed by SIGKILL (Killed) after step 3"));
 }
