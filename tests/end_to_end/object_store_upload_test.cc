@@ -2,7 +2,9 @@
 // goes on from there with the same bits.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
@@ -164,6 +166,41 @@ TEST_F(ObjectStoreUpload, ADeathWhileItRunsLeavesNothingBehind) {
   EXPECT_THAT(muster({"verify", ObjectStoreServer::url("run")}).out,
               AllOf(HasSubstr("step-00000060: sound"), Not(HasSubstr("damaged")),
                     Not(HasSubstr("step-00000003"))));
+}
+
+// What the store holds nobody can tell then, and a run that began anew would take its place.
+TEST_F(ObjectStoreUpload, RestartedRanksWithNothingNearDoNotBeginAnewWhileItIsSilent) {
+  for (const bool something_near : {false, true}) {
+    SCOPED_TRACE(something_near ? "with a checkpoint on disk" : "with nothing near");
+    if (!server_) server_ = std::make_unique<ObjectStoreServer>();
+    Job job(MUSTER_LINE_FIT, {"--steps", "100000000", "--checkpoint-failures", "1000000",
+                              "--checkpoint-upload", ObjectStoreServer::url("silent")});
+    auto program = job.start(2, {}, {"--checkpoint-every", something_near ? "10" : "100000000"},
+                             server_->environment());
+    ASSERT_TRUE(wait_until(
+        [&] {
+          return !program->running() || (job.step() > 0 && names(job).empty() != something_near);
+        },
+        std::chrono::seconds(60)));
+    server_.reset();
+    ASSERT_TRUE(job.signal_rank(1, SIGKILL)) << program->error();
+    const std::string told = "the object store is not asked for newer checkpoints";
+    if (something_near) {
+      EXPECT_TRUE(wait_until(
+          [&] {
+            return !program->running() ||
+                   program->error().find("recovered in") != std::string::npos;
+          },
+          std::chrono::seconds(60)));
+      EXPECT_THAT(program->error(), AllOf(HasSubstr(told), HasSubstr("resumed at step")));
+      continue;
+    }
+    const ProgramResult result = program->wait();
+    EXPECT_EQ(result.exit_code, kCheckpointError) << result.err;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("check the connection to the store"),
+                                  Not(HasSubstr(told)), Not(HasSubstr("recovered in"))));
+    EXPECT_THAT(names(job), IsEmpty());
+  }
 }
 
 TEST_F(ObjectStoreUpload, WhatIsAnotherRunsIsRefused) {
