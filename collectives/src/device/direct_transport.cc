@@ -18,7 +18,7 @@ void append(std::vector<std::byte>& to, const void* from, std::size_t bytes) {
 }
 
 void take(const std::byte*& from, void* to, std::size_t bytes) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);  // `to` of an empty vector may be null
   from += bytes;
 }
 
