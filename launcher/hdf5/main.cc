@@ -9,6 +9,7 @@
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/directory_lock.h"
 #include "muster/checkpoint/export.h"
 #include "muster/checkpoint/import.h"
 
@@ -28,6 +29,8 @@ int import_from_safetensors(const Words& words) {
   const ParsedWords parsed = take_words(words, "import", {"--as-is"}, 2, 2);
   const auto env = make_system_env();
   const auto file = checkpoint::SafetensorsModel::open(parsed.operands[0], *env);
+  checkpoint::DirectoryLock lock(parsed.operands[1]);
+  lock.take();
   checkpoint::CheckpointStore store(parsed.operands[1], *env);
   checkpoint::ImportOptions options;
   if (parsed.switches.contains("--as-is")) options.prefix = "";

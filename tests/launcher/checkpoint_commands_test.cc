@@ -1,6 +1,7 @@
 // The commands over checkpoints and models: checkpoints, prune, export, import, model, and what
 // inspect, verify and diff say of numbers and of hostile files.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -9,6 +10,7 @@
 #include "launcher/muster_process.h"
 #include "muster/base/env.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/directory_lock.h"
 #include "muster/checkpoint/safetensors.h"
 
 namespace muster::launcher::testing {
@@ -51,8 +53,11 @@ class CheckpointCommandsTest : public MusterCommandTest {
       write_checkpoint(folder, step, 1, scored(accuracy[step - 1], step < 2 ? 1 : 2));
   }
 
+  /// The checkpoints, whole or set aside.
   std::vector<std::string> steps_in(const std::string& folder) {
-    return env_->list_directory(directory_.path() / folder);
+    std::vector<std::string> names = env_->list_directory(directory_.path() / folder);
+    std::erase(names, checkpoint::kLockFile);
+    return names;
   }
 
   void overwrite(const std::filesystem::path& file, const std::string& content) {
@@ -154,6 +159,19 @@ TEST_F(CheckpointCommandsTest, PruneNeverDeletesTheOnlyGoodOne) {
   std::filesystem::remove(directory_.path() / "run/step-00000002/manifest.json");
   EXPECT_EQ(run({"prune", "run", "--keep", "1", "--delete"}), 64);
   EXPECT_EQ(steps_in("run").size(), 2u);
+}
+
+TEST_F(CheckpointCommandsTest, PruneAndImportKeepAwayFromALiveRun) {
+  write_run("run");
+  EXPECT_EQ(run({"export", "run", "--safetensors", "m.safetensors"}), 0);
+  checkpoint::DirectoryLock lock(directory_.path() / "run");
+  lock.take();
+  EXPECT_EQ(run({"prune", "run", "--keep", "1", "--delete"}), 64);
+  EXPECT_THAT(error_, HasSubstr("locked by process " + std::to_string(getpid())));
+  EXPECT_EQ(run({"import", "m.safetensors", "run"}), 64);
+  EXPECT_THAT(error_, HasSubstr("locked by process " + std::to_string(getpid())));
+  EXPECT_EQ(run({"prune", "run", "--keep", "1"}), 0);  // says it only
+  EXPECT_EQ(steps_in("run").size(), 6u);
 }
 
 TEST_F(CheckpointCommandsTest, PruneRefusesWhatItCannotMean) {

@@ -32,56 +32,24 @@ CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const RankEnv&
                                  OnCommitted on_committed)
     : env_(make_system_env()),
       store_(std::move(directory), *env_),
-      writer_(store_, options.most_staging_bytes),
       rank_env_(rank_env),
       communicator_(communicator),
+      run_directory_(store_, *env_, rank_env, communicator, options.fresh),
+      writer_(store_, options.most_staging_bytes),
       retention_(options.retention),
       failures_allowed_(options.failures_allowed),
       on_committed_(std::move(on_committed)) {
   retention_.validate();
-  if (rank_env_.rank == 0) {
-    // A restarted generation of a --fresh run goes on from that run's own checkpoints.
-    if (options.fresh && rank_env_.generation == 0) move_aside();
-    store_.prepare();
-  }
-  if (options.snapshots)
-    snapshot_memory_ = checkpoint::SnapshotMemory::attach(rank_env_.snapshot_fd);
-  if (!options.upload_url.empty()) {
-    upload_.emplace(options.upload_url, rank_env_, communicator_, options.failures_allowed);
-    if (options.fresh && rank_env_.generation == 0) upload_->require_empty();
-  }
-  communicator_.barrier().wait();
-}
-
-void CheckpointSaver::move_aside() {
-  const std::filesystem::path& directory = store_.directory();
-  try {
-    if (!env_->exists(directory)) return;
-    std::vector<std::string> names;
-    int next = 1;
-    for (const std::string& name : env_->list_directory(directory)) {
-      if (name.rfind("superseded-", 0) == 0) {
-        ++next;
-      } else {
-        names.push_back(name);
-      }
-    }
-    if (names.empty()) return;
-    const std::filesystem::path aside = directory / ("superseded-" + std::to_string(next));
-    env_->create_directories(aside);
-    for (const std::string& name : names) env_->rename(directory / name, aside / name);
-    env_->sync_directory(directory);
-    MUSTER_LOG(INFO) << "--fresh: moved " << names.size() << " entries of " << directory.string()
-                     << " to " << aside.string();
-  } catch (const FileError& e) {
-    throw CheckpointError(std::string("--fresh: ") + e.what() + "; check --checkpoint-dir");
-  }
+  if (options.snapshots) snapshots_.emplace(rank_env_);
+  if (options.upload_url.empty()) return;
+  upload_.emplace(options.upload_url, rank_env_, communicator_, options.failures_allowed);
+  if (options.fresh && rank_env_.generation == 0) upload_->require_empty();
 }
 
 std::string CheckpointSaver::next_state(std::optional<checkpoint::TierSearch>& search,
                                         const Check& check) {
   const auto begin_search = [&] {
-    search.emplace(store_, *env_, snapshot_memory_.get(), rank_env_.generation, best_step_of);
+    search.emplace(store_, *env_, snapshot_memory(), rank_env_.generation, best_step_of);
   };
   const bool searches = rank_env_.rank == 0;
   if (searches && !search) begin_search();
@@ -104,7 +72,7 @@ std::optional<Json> CheckpointSaver::restore(Engine& engine, const Check& check)
     const std::string found = next_state(search, check);
     if (found.empty()) break;
     const checkpoint::RestoreSource source(checkpoint::tier_state_from_text(found), store_,
-                                           snapshot_memory_.get(), *env_);
+                                           snapshot_memory(), *env_);
     const Json& run_state = source.checkpoint().manifest().run_state;
     check(run_state, source.name());
     damage = read_into(engine, rank_env_, communicator_, source.checkpoint());
@@ -127,27 +95,15 @@ std::optional<Json> CheckpointSaver::restore(Engine& engine, const Check& check)
 
 void CheckpointSaver::begin_snapshots(const std::optional<checkpoint::SnapshotId>& restored) {
   restored_snapshot_ = restored.has_value();
-  if (!snapshot_memory_) return;
-  snapshots_.emplace(*snapshot_memory_, rank_env_.rank, rank_env_.world_size, rank_env_.generation,
-                     restored);
+  if (snapshots_) snapshots_->begin(restored);
+}
+
+const checkpoint::SnapshotMemory* CheckpointSaver::snapshot_memory() const {
+  return snapshots_ ? &snapshots_->memory() : nullptr;
 }
 
 void CheckpointSaver::snapshot(Engine& engine, std::int64_t step, const Json& run_state) {
-  const auto begin = std::chrono::steady_clock::now();
-  const HostState state(engine.state(), HostState::Contents::kValues);
-  snapshots_->write(step, stored_ranges(state, rank_env_), run_state);
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-  ++snapshots_taken_;
-  snapshot_time_ += time;
-  longest_snapshot_ = std::max(longest_snapshot_, time);
-}
-
-void CheckpointSaver::tell_snapshots() const {
-  if (snapshots_taken_ == 0 || rank_env_.rank != 0) return;
-  const double all = snapshot_time_.count();
-  MUSTER_LOG(INFO) << snapshots_taken_ << " snapshots held the training steps for "
-                   << all * 1e3 / static_cast<double>(snapshots_taken_) << " ms each, "
-                   << longest_snapshot_.count() * 1e3 << " ms at most";
+  snapshots_->take(engine, step, run_state);
 }
 
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
@@ -279,7 +235,7 @@ void CheckpointSaver::finish() {
   settle_all();
   if (upload_) upload_->finish();
   retain_again();
-  tell_snapshots();
+  if (snapshots_) snapshots_->tell();
 }
 
 // What was kept because it was being uploaded.

@@ -3,7 +3,6 @@
 #ifndef MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 #define MUSTER_TRAINER_SRC_CHECKPOINT_SAVER_H_
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -22,8 +21,9 @@
 #include "muster/checkpoint/checkpoint_store.h"
 #include "muster/checkpoint/restore_source.h"
 #include "muster/checkpoint/retention.h"
-#include "muster/checkpoint/snapshot_memory.h"
 #include "muster/trainer/engine.h"
+#include "run_directory.h"
+#include "snapshot_taker.h"
 
 namespace muster::internal {
 
@@ -50,7 +50,7 @@ class CheckpointSaver {
   using Check = CheckpointUpload::Check;
   using OnCommitted = std::function<void(std::int64_t step, const std::filesystem::path& path)>;
 
-  /// Collective. Rank 0 prepares the directory. Throws CheckpointError.
+  /// Collective. Rank 0 locks and prepares the directory. Throws as RunDirectory does.
   CheckpointSaver(std::filesystem::path directory, const RankEnv& rank_env,
                   Communicator& communicator, const SaveOptions& options, OnCommitted on_committed);
 
@@ -95,7 +95,7 @@ class CheckpointSaver {
 
  private:
   void begin_snapshots(const std::optional<checkpoint::SnapshotId>& restored);
-  void tell_snapshots() const;
+  const checkpoint::SnapshotMemory* snapshot_memory() const;  // nullptr: no snapshots
   void end_part();
   std::string next_state(std::optional<checkpoint::TierSearch>& search, const Check& check);
   void settle_commit();
@@ -104,24 +104,20 @@ class CheckpointSaver {
   void tell_staging();
   void fail(const std::string& message);
   void discard();
-  void move_aside();
   void report(const checkpoint::Committed& committed);
 
   std::unique_ptr<Env> env_;
   checkpoint::CheckpointStore store_;
-  checkpoint::AsyncWriter writer_;
   RankEnv rank_env_;
   Communicator& communicator_;
+  RunDirectory run_directory_;  // locked for longer than anything below writes
+  checkpoint::AsyncWriter writer_;
   checkpoint::Retention retention_;
   std::int64_t failures_allowed_;
   OnCommitted on_committed_;
   std::optional<CheckpointUpload> upload_;
-  std::unique_ptr<checkpoint::SnapshotMemory> snapshot_memory_;  // nullptr: no snapshots
-  std::optional<checkpoint::SnapshotWriter> snapshots_;
+  std::optional<SnapshotTaker> snapshots_;
   bool restored_snapshot_ = false;
-  std::int64_t snapshots_taken_ = 0;
-  std::chrono::duration<double> snapshot_time_{0};  // of all copies together
-  std::chrono::duration<double> longest_snapshot_{0};
 
   bool in_flight_ = false;   // parts are being written; the same on every rank
   bool unsettled_ = false;   // a commit whose end not all ranks know of; the same on every rank

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint_store.h"
+#include "muster/checkpoint/directory_lock.h"
 #include "muster/checkpoint/retention.h"
 
 namespace muster::launcher {
@@ -103,8 +105,10 @@ void print(const Plan& plan) {
 }
 
 /// What is deleted is decided again once the newest checkpoint's bytes were found right: a damaged
-/// one is set aside and counts no more.
+/// one is set aside and counts no more. A run that lives may still need any: it is not touched.
 void prune(const PruneRequest& request, Env& env) {
+  std::optional<checkpoint::DirectoryLock> lock;
+  if (!is_store_url(request.directory)) lock.emplace(request.directory).take();
   const CheckpointStore store(request.directory, env);
   const auto newest = store.newest_valid();
   if (!newest) {
@@ -156,6 +160,7 @@ std::string prune_command_help() {
          "newest is read byte by\n"
          "byte: the newest valid one is never deleted, a damaged one is set aside, and damaged "
          "ones are never deleted.\n"
+         "Nothing is deleted while the run is being trained.\n"
          "  --keep K             the newest K\n"
          "  --keep-every N       steps that are multiples of N\n"
          "  --keep-best B        the B best by --score max:METRIC or min:METRIC, as the last "
