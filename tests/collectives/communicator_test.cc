@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "collectives/operation_checks.h"
+#include "collectives/checks/operation_checks.h"
 #include "muster/base/error.h"
 #include "queued_communicator.h"
 #include "single_transport.h"

@@ -5,9 +5,9 @@
 
 #include <tuple>
 
+#include "collectives/checks/operation_checks.h"
 #include "collectives/faults.h"
 #include "collectives/lazy_device.h"
-#include "collectives/operation_checks.h"
 #include "collectives/rank_processes.h"
 #include "device/direct_transport.h"
 #include "device/staged_transport.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "collectives/operation_checks.h"
+#include "collectives/checks/operation_checks.h"
 #include "muster/collectives/communicator.h"
 
 namespace muster::testing {

@@ -18,6 +18,16 @@
 
 namespace muster::testing {
 
+/// How late it may be told what is known at once. Some milliseconds on a machine with nothing else
+/// to do; under a sanitizer everything goes slowly. And for how long a rank may be silent.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr std::chrono::milliseconds kAtOnce{10000};
+inline constexpr std::chrono::milliseconds kPatience{5000};
+#else
+inline constexpr std::chrono::milliseconds kAtOnce{1000};
+inline constexpr std::chrono::milliseconds kPatience{300};
+#endif
+
 /// A number that all ranks see.
 class SharedNumber {
  public:

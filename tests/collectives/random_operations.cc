@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "collectives/operation_checks.h"
+#include "collectives/checks/operation_checks.h"
 
 namespace muster::testing {
 namespace {

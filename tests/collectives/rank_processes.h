@@ -26,7 +26,7 @@ using RankBody = std::function<void(int rank, Communicator& communicator)>;
 /// when they take longer than `limit`.
 std::vector<RankEnd> run_ranks(NodeMemory& node_memory, int world_size,
                                std::chrono::milliseconds operation_timeout, const RankBody& body,
-                               std::chrono::seconds limit = std::chrono::seconds(40));
+                               std::chrono::seconds limit = std::chrono::seconds(200));
 
 /// The same with a memory of its own and 20 seconds, expecting all ranks to exit well.
 void run_ranks(int world_size, const RankBody& body);

@@ -17,7 +17,6 @@ using std::chrono::milliseconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr auto kAtOnce = milliseconds(1000);
 constexpr auto kOperationTimeout = milliseconds(20000);
 
 // The transfers' numbers are their own.

@@ -1,9 +1,11 @@
 // Every operation between forked ranks over shared memory.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include <tuple>
 
-#include "collectives/operation_checks.h"
+#include "collectives/checks/operation_checks.h"
 #include "collectives/rank_processes.h"
 
 namespace muster::testing {

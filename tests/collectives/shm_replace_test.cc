@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "collectives/checks/operation_checks.h"
 #include "collectives/faults.h"
-#include "collectives/operation_checks.h"
 #include "muster/base/error.h"
 #include "muster/collectives/world.h"
 #include "reception.h"

@@ -154,15 +154,15 @@ TEST(ShmShrink, ASilentRankIsOutForGood) {
       return;
     }
     const std::int64_t begin = now_ns();
-    const auto left = world.shrink(milliseconds(300));
-    EXPECT_GE(since(begin), milliseconds(100));
-    EXPECT_LT(since(begin), milliseconds(3000));
+    const auto left = world.shrink(kPatience);
+    EXPECT_GE(since(begin), kPatience / 3);
+    EXPECT_LT(since(begin), 3 * kAtOnce);
     EXPECT_THAT(left->previous_ranks(), ElementsAre(0, 2));
     check_results(*left);
     if (++*shrunk == 2) kill(memory->control().slots[kSilent].pid, SIGCONT);
     check_results(*left);
   };
-  for (const RankEnd& end : run_ranks(*memory, 3, milliseconds(300), body)) {
+  for (const RankEnd& end : run_ranks(*memory, 3, kPatience, body)) {
     EXPECT_TRUE(end.exited_well);
   }
 }
@@ -201,7 +201,7 @@ TEST(ShmShrink, DoesNotWaitForRanksThatLeft) {
       EXPECT_THAT(error_of<PeerLost>(rank, [&] { part->barrier().wait(); }),
                   AllOf(HasSubstr("rank 1 ("), HasSubstr("left")));
       const auto left = part->shrink(kDeadline);
-      EXPECT_LT(since(begin), milliseconds(3000));
+      EXPECT_LT(since(begin), 3 * kAtOnce);
       EXPECT_THAT(left->previous_ranks(), ElementsAre(0, 2));
       check_results(*left);
     }

@@ -8,8 +8,8 @@
 #include <string>
 #include <tuple>
 
+#include "collectives/checks/operation_checks.h"
 #include "collectives/faults.h"
-#include "collectives/operation_checks.h"
 #include "collectives/rank_processes.h"
 #include "cuda/check_cuda.h"
 #include "device/gpu.h"

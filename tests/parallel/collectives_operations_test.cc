@@ -13,8 +13,8 @@
 #include <string>
 #include <utility>
 
+#include "collectives/checks/operation_checks.h"
 #include "collectives/lazy_device.h"
-#include "collectives/operation_checks.h"
 #include "device/staged_transport.h"
 #include "muster/base/error.h"
 #include "muster/base/rank_env.h"

@@ -4,6 +4,9 @@
 //   meanwhile  rank 1 of 6 dies, and rank 3 so much later, while others shrink
 //   silence    rank 1 of 3 stops, and is killed once the others were told of it
 //   refusal    3 ranks have an MPI that cannot do it
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,7 +21,7 @@
 #include <thread>
 #include <vector>
 
-#include "collectives/operation_checks.h"
+#include "collectives/checks/operation_checks.h"
 #include "end_to_end/programs/verdicts.h"
 #include "muster/base/error.h"
 #include "muster/collectives/world.h"
