@@ -3,6 +3,7 @@
 #define MUSTER_TESTS_COLLECTIVES_EVERY_OPERATION_H_
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdint>

@@ -165,5 +165,25 @@ TEST_P(ReadOnlyDisks, AreNamedAndStillRead) {
   run.check("writable again");
 }
 
+class WithoutDirectIo : public DiskTorture {};
+INSTANTIATE_TEST_SUITE_P(CheckpointTorture, WithoutDirectIo, ::testing::Values("ramfs"));
+
+TEST_P(WithoutDirectIo, CheckpointsGoThroughThePageCacheWithAWord) {
+  const auto disk = make_disk();
+  const auto directory = disk->path() / "checkpoints";
+  const std::string muster = std::string(MUSTER_BIN_DIR) + "/muster";
+  const ProgramResult result =
+      Program({muster, "run", "-n", "2", "--log-dir", (scratch_.path() / "logs").string(), "--",
+               MUSTER_LINE_FIT, "--steps", "4", "--checkpoint-dir", directory.string()},
+              scratch_.path())
+          .wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("checkpoints in " + directory.string() +
+                                    " are written through the page cache, not by direct I/O: "));
+  const ProgramResult verified =
+      Program({muster, "verify", directory.string()}, scratch_.path()).wait();
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+}
+
 }  // namespace
 }  // namespace muster::testing

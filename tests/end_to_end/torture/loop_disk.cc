@@ -37,10 +37,14 @@ bool own_mounts() {
 std::string Disk::missing(const std::string& file_system) {
   if (geteuid() != 0) return "root, to mount a " + file_system + " file system";
   if (!own_mounts()) return "the right to mount (CAP_SYS_ADMIN)";
-  if (file_system == "tmpfs") return "";
+  if (!needs_device(file_system)) return "";
   if (run("command -v mkfs." + file_system) != 0) return "mkfs." + file_system;
   if (run("losetup --find") != 0) return "a free loop device";
   return "";
+}
+
+bool Disk::needs_device(const std::string& file_system) {
+  return file_system != "tmpfs" && file_system != "ramfs";
 }
 
 Disk::Disk(std::string file_system, int megabytes, fs::path scratch)
@@ -49,7 +53,7 @@ Disk::Disk(std::string file_system, int megabytes, fs::path scratch)
       image_(scratch / (file_system_ + ".image")),
       mount_point_(scratch / file_system_) {
   fs::create_directories(mount_point_);
-  if (file_system_ != "tmpfs") {
+  if (has_device()) {
     must_run("truncate -s " + std::to_string(megabytes_) + "M " + image_.string());
     must_run("mkfs." + file_system_ + " -q " + image_.string());
   }
@@ -59,10 +63,10 @@ Disk::Disk(std::string file_system, int megabytes, fs::path scratch)
 Disk::~Disk() { umount2(mount_point_.c_str(), MNT_DETACH); }
 
 void Disk::mount() {
-  const std::string what = file_system_ == "tmpfs"
-                               ? "-t tmpfs -o size=" + std::to_string(megabytes_) + "m tmpfs "
-                               : "-t " + file_system_ + " -o loop " + image_.string() + " ";
-  must_run("mount " + what + mount_point_.string());
+  const std::string options = has_device() ? "loop" : "size=" + std::to_string(megabytes_) + "m";
+  const std::string what = has_device() ? image_.string() : file_system_;
+  must_run("mount -t " + file_system_ + " -o " + options + " " + what + " " +
+           mount_point_.string());
 }
 
 void Disk::unmount() {

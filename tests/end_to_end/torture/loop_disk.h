@@ -11,8 +11,9 @@ namespace muster::testing {
 /// go with it however it ends.
 class Disk {
  public:
-  /// "ext4" or "xfs" on a loop device, "tmpfs" without one. `megabytes` of 2^20 bytes; xfs takes
-  /// no fewer than 300. Call missing() first.
+  /// "ext4" or "xfs" on a loop device; "tmpfs" or "ramfs" (which refuses direct I/O and knows no
+  /// size) without one. `megabytes` of 2^20 bytes; xfs takes no fewer than 300. Call missing()
+  /// first.
   Disk(std::string file_system, int megabytes, std::filesystem::path scratch);
   ~Disk();
   Disk(const Disk&) = delete;
@@ -28,6 +29,8 @@ class Disk {
   void make_read_only(bool read_only);
 
  private:
+  bool has_device() const { return needs_device(file_system_); }
+  static bool needs_device(const std::string& file_system);
   void mount();
   void unmount();
 
