@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,6 +140,23 @@ TEST_F(DirectoryLockTest, AHolderThatCannotBeReadIsStillOne) {
     EXPECT_FALSE(second.wait_for(kNoTime));
     EXPECT_THAT(refusal(second), HasSubstr("locked by another process")) << text;
   }
+}
+
+// As on a full disk: no file may grow.
+TEST_F(DirectoryLockTest, IsHeldWhereItsFileCannotBeWritten) {
+  const pid_t pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_FSIZE, &none);
+    DirectoryLock lock(directory_);
+    const bool held = lock.wait_for(kNoTime) && refusal(lock).empty();
+    _exit(held ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 TEST_F(DirectoryLockTest, ADirectoryThatCannotBeIsNamed) {

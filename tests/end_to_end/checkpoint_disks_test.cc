@@ -8,6 +8,7 @@
 #include <iostream>
 #include <random>
 
+#include "job.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint_store.h"
@@ -172,11 +173,15 @@ TEST_P(WithoutDirectIo, CheckpointsGoThroughThePageCacheWithAWord) {
   const auto disk = make_disk();
   const auto directory = disk->path() / "checkpoints";
   const std::string muster = std::string(MUSTER_BIN_DIR) + "/muster";
-  const ProgramResult result =
-      Program({muster, "run", "-n", "2", "--log-dir", (scratch_.path() / "logs").string(), "--",
-               MUSTER_LINE_FIT, "--steps", "4", "--checkpoint-dir", directory.string()},
-              scratch_.path())
-          .wait();
+  std::vector<std::string> words = {muster,      "run",
+                                    "-n",        "2",
+                                    "--log-dir", (scratch_.path() / "logs").string(),
+                                    "--",        std::string(MUSTER_BIN_DIR) + "/char_gpt"};
+  const std::vector<std::string> options = char_gpt_options(1);
+  words.insert(words.end(), options.begin(), options.end());
+  // Of a few MiB: small files are not written by direct I/O anywhere.
+  words.insert(words.end(), {"--width", "256", "--checkpoint-dir", directory.string()});
+  const ProgramResult result = Program(words, scratch_.path()).wait();
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("checkpoints in " + directory.string() +
                                     " are written through the page cache, not by direct I/O: "));
