@@ -273,7 +273,12 @@ TEST_P(MpiFaultsOnOneHost, SurvivorsGoOnWhenMoreDieMeanwhile) {
 // There mpirun itself is the daemon.
 TEST_P(MpiFaultsOnOneHost, NoRankOutlivesTheDaemonThatStartedIt) {
   const ScratchDirectory directory;
+  // What Open MPI can no longer tidy up goes with the directory.
+  setenv("TMPDIR", directory.path().c_str(), 1);
+  setenv("OMPI_MCA_btl_sm_backing_directory", directory.path().c_str(), 1);
   const ProgramResult result = run(MUSTER_FAULTS, "", 3, "daemon", directory.path());
+  unsetenv("TMPDIR");
+  unsetenv("OMPI_MCA_btl_sm_backing_directory");
   EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.err;
   const std::string ranks = directory.path();
   EXPECT_TRUE(wait_until([&] { return processes_with(ranks).empty(); }, std::chrono::seconds(20)));
