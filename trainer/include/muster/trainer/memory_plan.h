@@ -18,7 +18,8 @@ namespace muster {
 struct MemoryUse {
   std::int64_t parameters = 0;  ///< Frozen ones and buffers too.
   std::int64_t gradients = 0;
-  std::int64_t optimizer = 0;  ///< With the average of weights and the masters of kBFloat16.
+  /// With the average of weights, the masters of kBFloat16, and what offloading keeps besides.
+  std::int64_t optimizer = 0;
 
   /// More during a step, at stage 3 where ranks do not share memory: the blocks of parameters that
   /// are held at once, EngineOptions::prefetch_units + 2 of them. Not in total().
