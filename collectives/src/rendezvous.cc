@@ -16,13 +16,16 @@ namespace {
 constexpr std::int64_t kSleepUs = 5000;
 // About a millisecond, many times the price of a sleep and a wake-up. With less, one sleep makes
 // the next: the rank that is woken arrives so late that the other has gone to sleep meanwhile.
-// Never sched_yield: under the kernel's current scheduler each call gives up a slice of future
-// time, and ranks that yielded in a loop were seen to starve for seconds.
+// Never sched_yield in a loop: under the kernel's current scheduler each call gives up a slice of
+// future time, and ranks that did so were seen to starve for seconds.
 constexpr int kSpins = 30000;
 // About 20 microseconds, where the caller computes meanwhile and may need this core.
 constexpr int kSpinsBesideComputation = 600;
 // With more ranks than cores; about 100 microseconds.
 constexpr int kSpinsWhenCrowded = 3000;
+// A missing rank that needs this very core gets it by one or two yields, where nothing else wants
+// it; a sleep and a wake-up take several times as long.
+constexpr int kYieldsWhenCrowded = 4;
 
 inline void pause_cpu() {
 #if defined(__x86_64__)
@@ -123,21 +126,36 @@ bool Rendezvous::all_have_arrived() const {
   return true;
 }
 
-// With more ranks than cores a missing rank may need this very core, and then nothing is gained by
-// keeping it; elsewhere it runs, and spinning for it spares both ranks the wake-up.
-int Rendezvous::spins_worth_while(const OperationRun& run) const {
-  const int most = run.awaited() ? kSpins : kSpinsBesideComputation;
-  if (!crowded_.value_or(true)) return most;
+bool Rendezvous::is_missing_here() const {
   const int here = posts_[rank_].cpu.load(std::memory_order_relaxed);
   for (int r = 0; r < world_size_; ++r) {
-    if (!has_arrived(r) && posts_[r].cpu.load(std::memory_order_relaxed) == here) return 0;
+    if (!has_arrived(r) && posts_[r].cpu.load(std::memory_order_relaxed) == here) return true;
   }
-  return std::min(most, kSpinsWhenCrowded);
+  return false;
 }
 
-// True when all have arrived meanwhile.
+// With more ranks than cores a missing rank may need this very core, and then nothing is gained by
+// keeping it. True when all that are missing may have cores of their own.
+bool Rendezvous::give_way(const OperationRun& run) {
+  if (!is_missing_here()) return true;
+  if (!run.awaited() || !yields_.pays()) return false;
+  for (int i = 0; i < kYieldsWhenCrowded; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    sched_yield();
+    const auto time = std::chrono::steady_clock::now() - begin;
+    yields_.took(time);
+    if (!is_missing_here()) return true;
+    if (time >= YieldHabit::kLong) return false;
+  }
+  return false;
+}
+
+// True when all have arrived meanwhile. A missing rank that runs elsewhere is spun for, which
+// spares both ranks the wake-up.
 bool Rendezvous::spin(const OperationRun& run) {
-  const int spins = spins_worth_while(run);
+  const bool crowded = crowded_.value_or(true);
+  if (crowded && !give_way(run)) return false;
+  const int spins = crowded ? kSpinsWhenCrowded : kSpins;
   int r = 0;
   for (int i = 0; i < spins; ++i) {
     if (i >= kSpinsBesideComputation && !run.awaited()) return false;

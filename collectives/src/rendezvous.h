@@ -14,6 +14,7 @@
 #include "operation.h"
 #include "symmetric_memory.h"
 #include "transport.h"
+#include "yield_habit.h"
 
 namespace muster::internal {
 
@@ -109,7 +110,8 @@ class Rendezvous {
   void sleep();
   void open_gate();
   bool is_crowded();
-  int spins_worth_while(const OperationRun& run) const;
+  bool is_missing_here() const;
+  bool give_way(const OperationRun& run);
   void check_nobody_lost(const OperationRun& run);
   enum class Loss { kNone, kGivenUpByLauncher, kGaveUp, kLeft, kDied };
   Loss loss_of(int rank, bool needed);
@@ -132,6 +134,7 @@ class Rendezvous {
   int rank_;
   int world_size_;
   std::optional<bool> crowded_;
+  YieldHabit yields_;
   Gate* gate_;
   Post* posts_;
   std::uint32_t arrivals_ = 0;   // this rank's
