@@ -3,8 +3,13 @@
 
 #include <algorithm>
 
+#include "muster/base/check.h"
+
 namespace muster::internal {
 namespace {
+
+// What is cut is cut at multiples of this many elements.
+constexpr std::int64_t kGrain = 64;
 
 const char* combine_name(const Signature& signature) {
   switch (signature.combine) {
@@ -139,8 +144,17 @@ int Operation::most_parts(int world_size) const {
   return flow() == Flow::kReduceToSlot ? sources * world_size : sources;
 }
 
+bool Operation::gets_result(int rank) const {
+  return flow() == Flow::kReduceToAll || (flow() == Flow::kReduceToRoot && rank == signature.root);
+}
+
+std::int64_t staged_numel(std::int64_t bytes, int parts, std::int64_t element_bytes) {
+  const std::int64_t most = bytes / parts / element_bytes;
+  MUSTER_CHECK_GE(most, 1);
+  return most >= kGrain ? most / kGrain * kGrain : most;
+}
+
 ElementRange owned_slice(std::int64_t numel, int rank, int world_size) {
-  constexpr std::int64_t kGrain = 64;
   const std::int64_t grains = (numel + kGrain - 1) / kGrain;
   const auto cut = [&](int r) { return std::min(numel, grains * r / world_size * kGrain); };
   return {cut(rank), cut(rank + 1)};

@@ -121,6 +121,8 @@ struct Operation {
   std::int64_t part_bytes() const { return signature.numel * signature.element_bytes; }
   Flow flow() const { return flow_of(signature.kind); }
   bool is_on_device() const { return issued != nullptr; }
+  /// Of a reduction to all, or to one: whether `rank` has all of it in the end.
+  bool gets_result(int rank) const;
   /// Parts of the rank that has most.
   int most_parts(int world_size) const;
 };
@@ -136,6 +138,10 @@ struct ElementRange {
 /// The slice of [0, numel) that `rank` reduces for all. Cut at multiples of 64 elements, so that
 /// ranks do not write into one cache line; slices tile the range and may be empty.
 ElementRange owned_slice(std::int64_t numel, int rank, int world_size);
+
+/// Of each of `parts` parts, what staging memory of `bytes` has room for at a time: a multiple of
+/// 64 elements where there is room for one.
+std::int64_t staged_numel(std::int64_t bytes, int parts, std::int64_t element_bytes);
 
 /// The sources of the plan when rank r's part p lies at `part(r, p)`. For kReduceToSlot those of
 /// `rank`'s slice.

@@ -5,7 +5,6 @@
 #include <numeric>
 #include <utility>
 
-#include "muster/base/check.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -13,14 +12,6 @@ namespace {
 
 constexpr std::int64_t kSmallBytes = 16 * 1024;
 constexpr std::int64_t kStagingBytes = 1024 * 1024;
-// Chunks are cut at multiples of this where parts have room for it.
-constexpr std::int64_t kGrain = 64;
-
-std::int64_t chunk_numel(const Operation& op, int world_size) {
-  const std::int64_t most = kStagingBytes / op.most_parts(world_size) / op.element_bytes();
-  MUSTER_CHECK_GE(most, 1);
-  return most >= kGrain ? most / kGrain * kGrain : most;
-}
 
 }  // namespace
 
@@ -145,17 +136,12 @@ std::int64_t ShmTransport::check_counts(const OperationRun& run) {
   return largest;
 }
 
-bool ShmTransport::gets_result(const Operation& op, int rank) const {
-  return op.flow() == Flow::kReduceToAll ||
-         (op.flow() == Flow::kReduceToRoot && rank == op.signature.root);
-}
-
 bool ShmTransport::all_symmetric(const Operation& op) {
   for (int r = 0; r < world_size_; ++r) {
     const Announcement& theirs = rendezvous_.announcement(r);
     const auto* end = theirs.locations + theirs.blocks;
     if (std::find(theirs.locations, end, kNotSymmetric) != end) return false;
-    if (gets_result(op, r) && theirs.output_location == kNotSymmetric) return false;
+    if (op.gets_result(r) && theirs.output_location == kNotSymmetric) return false;
   }
   return true;
 }
@@ -195,7 +181,7 @@ void ShmTransport::reduce_for_others(const Operation& op, const Range<PartAt>& r
       op, rank_, [&](int r, int p) -> const std::byte* { return range.part(r, p) + offset; });
   std::vector<std::byte*> destinations;
   for (int r = 0; r < world_size_; ++r) {
-    if (gets_result(op, r)) destinations.push_back(output(r) + offset);
+    if (op.gets_result(r)) destinations.push_back(output(r) + offset);
   }
   reduce(op.plan, sources, destinations, slice.numel());
 }
@@ -244,7 +230,7 @@ void ShmTransport::run_small(const OperationRun& run) {
   copy_in(op, range);
   rendezvous_.begin(run);
   if (op.flow() == Flow::kPull) return pull(op, range);
-  const bool reduces = op.flow() == Flow::kReduceToSlot || gets_result(op, rank_);
+  const bool reduces = op.flow() == Flow::kReduceToSlot || op.gets_result(rank_);
   if (reduces) reduce_for_self(op, range);
 }
 
@@ -273,7 +259,8 @@ void ShmTransport::run_direct(const OperationRun& run) {
 // so that one meeting a chunk is enough: it ends the reduction of k and the copying of k + 1.
 void ShmTransport::run_staged(const OperationRun& run, std::int64_t largest_part) {
   const Operation& op = run.operation();
-  const std::int64_t chunk = chunk_numel(op, world_size_);
+  const std::int64_t chunk =
+      staged_numel(kStagingBytes, op.most_parts(world_size_), op.element_bytes());
   const std::int64_t chunks = (largest_part + chunk - 1) / chunk;
   const auto staged = [&](std::int64_t k) {
     return Range{k * chunk, std::min(chunk, largest_part - k * chunk),
@@ -295,7 +282,7 @@ void ShmTransport::run_staged(const OperationRun& run, std::int64_t largest_part
     }
     if (k + 1 < chunks) copy_in(op, staged(k + 1));
     rendezvous_.meet(run);
-    if (gets_result(op, rank_)) {
+    if (op.gets_result(rank_)) {
       copy_bytes(op.output + range.begin * op.element_bytes(), range.part(rank_, 0),
                  range.numel * op.element_bytes());
     }

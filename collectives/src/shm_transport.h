@@ -67,7 +67,6 @@ class ShmTransport : public Transport {
                          std::int64_t bytes);
   std::byte* part_at(const OperationRun& run, int rank, int part, std::int64_t numel);
   std::byte* output_at(const OperationRun& run, int rank);
-  bool gets_result(const Operation& op, int rank) const;
   void run_small(const OperationRun& run);
   void run_direct(const OperationRun& run);
   void run_staged(const OperationRun& run, std::int64_t largest_part);

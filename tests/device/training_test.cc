@@ -18,6 +18,7 @@
 #include "host_state.h"
 #include "muster/base/hash.h"
 #include "muster/trainer/engine.h"
+#include "trainer/odd_net.h"
 
 namespace muster::testing {
 namespace {
@@ -95,29 +96,6 @@ TEST(PieceKernels, HaveTheBitsOfTheCpu) {
   });
 }
 
-struct Net : torch::nn::Module {
-  Net() {
-    embedding = register_module("embedding", torch::nn::Embedding(11, 16));
-    norm = register_module("norm", torch::nn::BatchNorm1d(16));
-    dropout = register_module("dropout", torch::nn::Dropout(0.2));
-    unused = register_module("unused", torch::nn::Linear(3, 3));
-    wide = register_module("wide", torch::nn::Linear(16, 20000));
-    narrow = register_module("narrow", torch::nn::Linear(20000, 16));
-    frozen = register_parameter("frozen", torch::full({16}, 0.5), /*requires_grad=*/false);
-  }
-
-  torch::Tensor forward(const torch::Tensor& ids) {
-    const torch::Tensor x = dropout(norm(embedding(ids)) * frozen);
-    return torch::linear(x + 0.01 * narrow(torch::tanh(wide(x))), embedding->weight);  // tied
-  }
-
-  torch::nn::Embedding embedding{nullptr};
-  torch::nn::BatchNorm1d norm{nullptr};
-  torch::nn::Dropout dropout{nullptr};
-  torch::nn::Linear unused{nullptr}, wide{nullptr}, narrow{nullptr};
-  torch::Tensor frozen;
-};
-
 struct Job {
   Precision precision = Precision::kFloat32;
   OptimizerKind optimizer = OptimizerKind::kAdamW;
@@ -147,7 +125,7 @@ EngineOptions options_of(const Job& job, const Circumstances& circumstances) {
   return options;
 }
 
-double make_step(Engine& engine, Net& net) {
+double make_step(Engine& engine, OddNet& net) {
   engine.begin_step();
   for (const MicroStep& micro : engine.micro_steps()) {
     engine.begin_micro_step(micro);
@@ -156,7 +134,8 @@ double make_step(Engine& engine, Net& net) {
     torch::Tensor loss;
     {
       const Autocast autocast(engine.options().precision, engine.device());
-      loss = torch::nn::functional::cross_entropy(net.forward(ids), ids);
+      loss = torch::nn::functional::cross_entropy(
+          net.forward(ids, /*use_all=*/micro.logical_rank % 2 == 0), ids);
     }
     engine.backward(loss, 8);
   }
@@ -180,7 +159,7 @@ std::string hash_after(const Job& job, const Circumstances& circumstances) {
   const auto body = [&](int rank, Communicator& host) {
     const at::Device gpu = prepared_gpu();
     torch::manual_seed(rank);  // rank 0's values must win
-    Net net;
+    OddNet net;
     net.to(gpu);
     Engine engine(net, host, options_of(job, circumstances));
     EXPECT_EQ(engine.device(), gpu);
@@ -243,7 +222,7 @@ TEST(TrainingOnAGpu, GoesOnFromItsStateInHostMemory) {
     run_ranks(1, [&](int, Communicator& host) {
       const at::Device gpu = prepared_gpu();
       const EngineOptions options = options_of({}, {1, 0, offload});
-      Net net;
+      OddNet net;
       net.to(gpu);
       Engine engine(net, host, options);
       make_step(engine, net);
@@ -265,7 +244,7 @@ TEST(TrainingOnAGpu, GoesOnFromItsStateInHostMemory) {
 TEST(TrainingOnAGpu, RefusesWhatItCannotDo) {
   MUSTER_NEEDS_GPUS(1);
   run_ranks(1, [](int, Communicator& host) {
-    Net net;
+    OddNet net;
     net.to(prepared_gpu());
     EXPECT_THROW(Engine(net, host, options_of({}, {1, 3, false})), ConfigError);
     EXPECT_THROW(Engine(net, host, options_of({Precision::kFloat32, OptimizerKind::kLamb}, {})),

@@ -12,6 +12,7 @@
 #include "muster/base/error.h"
 #include "muster/base/hash.h"
 #include "muster/collectives/world.h"
+#include "trainer/odd_net.h"
 
 namespace muster {
 namespace {
@@ -19,36 +20,9 @@ namespace {
 constexpr int kMostLogicalRanks = 5;
 constexpr int kSteps = 6;
 
-struct Net : torch::nn::Module {
-  Net() {
-    embedding = register_module("embedding", torch::nn::Embedding(11, 16));
-    norm = register_module("norm", torch::nn::BatchNorm1d(16));
-    dropout = register_module("dropout", torch::nn::Dropout(0.2));
-    unused = register_module("unused", torch::nn::Linear(3, 3));
-    sometimes = register_module("sometimes", torch::nn::Linear(16, 16));
-    // Larger than the smallest bucket.
-    widen = register_module("widen", torch::nn::Linear(16, 20000));
-    narrow = register_module("narrow", torch::nn::Linear(20000, 16));
-    frozen = register_parameter("frozen", torch::full({16}, 0.5), /*requires_grad=*/false);
-  }
-
-  torch::Tensor forward(const torch::Tensor& ids, bool use_all) {
-    torch::Tensor x = dropout(norm(embedding(ids)) * frozen);
-    if (use_all) x = x + torch::relu(sometimes(x));
-    x = x + 0.01 * narrow(torch::tanh(widen(x)));
-    return torch::linear(x, embedding->weight);  // tied
-  }
-
-  torch::nn::Embedding embedding{nullptr};
-  torch::nn::BatchNorm1d norm{nullptr};
-  torch::nn::Dropout dropout{nullptr};
-  torch::nn::Linear unused{nullptr}, sometimes{nullptr}, widen{nullptr}, narrow{nullptr};
-  torch::Tensor frozen;
-};
-
 struct Outcome {
   std::vector<StateTensor> state;
-  std::vector<double> losses, norms;
+  std::vector<double> losses = {}, norms = {};
   int skipped = 0;
 };
 
@@ -64,10 +38,15 @@ struct Case {
   Reduction reduction = Reduction::kExact;
 };
 
+std::vector<StateTensor> copy_of(std::vector<StateTensor> state) {
+  for (StateTensor& tensor : state) tensor.flat = tensor.flat.clone();
+  return state;
+}
+
 Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::int64_t bucket_mib,
               bool offload_optimizer = false) {
   torch::manual_seed(communicator.rank());  // rank 0's values must win
-  Net net;
+  OddNet net;
   EngineOptions options;
   options.logical_ranks = c.logical_ranks;
   options.accumulation_steps = c.accumulation_steps;
@@ -110,9 +89,8 @@ Outcome train(Communicator& communicator, const Case& c, int zero_stage, std::in
     outcome.skipped += report.skipped;
   }
   const auto add_state = [&](const std::string& prefix) {
-    for (StateTensor& tensor : engine.whole_state()) {
+    for (StateTensor& tensor : copy_of(engine.whole_state())) {
       tensor.name = prefix + tensor.name;
-      tensor.flat = tensor.flat.clone();
       outcome.state.push_back(tensor);
     }
   };
@@ -269,7 +247,7 @@ TEST(Engine, TheAverageOfWeightsTakesTheirPlaceAndLeavesIt) {
 }
 
 TEST(Engine, WhatItDoesNotHaveIsNamed) {
-  Net net;
+  OddNet net;
   EngineOptions options;
   options.logical_ranks = kMostLogicalRanks;
   {
@@ -319,24 +297,38 @@ TEST(Engine, ALossThatIsNotFiniteIsNamedAndChangesNothing) {
   EXPECT_TRUE(torch::equal(linear->weight.detach(), before));
 }
 
-TEST(Engine, AGradientThatIsNotFiniteIsNamed) {
-  torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::Linear(4, 1));
-  EngineOptions options;
-  options.logical_ranks = kMostLogicalRanks;
-  Engine engine(*net, *g_communicator, options);
-  engine.begin_step();
-  for (const MicroStep& micro : engine.micro_steps()) {
-    engine.begin_micro_step(micro);
-    // The derivative of the root is infinite at 0.
-    const torch::Tensor root = torch::sqrt((net[1]->parameters()[0] * 0).sum());
-    engine.backward(net->forward(torch::ones({2, 4})).mean() + root, 2.0);
-  }
-  try {
-    engine.finish_step(0.1);
-    ADD_FAILURE() << "a gradient of NaN was taken";
-  } catch (const UserError& error) {
-    EXPECT_NE(std::string(error.what()).find("first in parameter '1.weight'"), std::string::npos)
-        << error.what();
+// Whether or not something looks at its size before the update.
+TEST(Engine, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
+  for (const auto& [clip_norm, clip_value] : {std::pair(0.0, 0.0), {1.0, 0.0}, {0.0, 1.0}}) {
+    torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::Linear(4, 1));
+    EngineOptions options;
+    options.logical_ranks = kMostLogicalRanks;
+    options.clip_norm = clip_norm;
+    options.clip_value = clip_value;
+    options.ema_decay = 0.5;
+    Engine engine(*net, *g_communicator, options);
+    const auto make_step = [&](double poison) {
+      engine.begin_step();
+      for (const MicroStep& micro : engine.micro_steps()) {
+        engine.begin_micro_step(micro);
+        // The derivative of the root is infinite at 0.
+        const torch::Tensor root =
+            poison * torch::sqrt((net[1]->parameters()[0] * 0).sum() + 1 - poison);
+        engine.backward(net->forward(torch::ones({2, 4})).mean() + root, 2.0);
+      }
+      return engine.finish_step(0.1);
+    };
+    make_step(0);
+    const Outcome before{.state = copy_of(engine.whole_state())};
+    try {
+      make_step(1);
+      ADD_FAILURE() << "a gradient of NaN was taken";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("first in parameter '1.weight'"), std::string::npos)
+          << error.what();
+    }
+    expect_equal_bits(before, {.state = engine.whole_state()});
+    EXPECT_EQ(make_step(0).step, 2);
   }
 }
 
@@ -350,12 +342,7 @@ TEST(Engine, ASkippedStepChangesNothing) {
   options.optimizer.kind = OptimizerKind::kAdam;
   options.ema_decay = 0.5;
   Engine engine(*linear, *g_communicator, options);
-  const auto state = [&] {
-    Outcome outcome;
-    outcome.state = engine.whole_state();
-    for (StateTensor& tensor : outcome.state) tensor.flat = tensor.flat.clone();
-    return outcome;
-  };
+  const auto state = [&] { return Outcome{.state = copy_of(engine.whole_state())}; };
   const Outcome first = state();
   StepReport report;
   do {

@@ -12,6 +12,7 @@
 
 #include "accelerator.h"
 #include "engine_layout.h"
+#include "freed_memory.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
 #include "module_buffers.h"
@@ -103,6 +104,7 @@ class Engine::Impl {
     buffers_.begin_step();
     buffers_.publish(tensor_communicator_);
     buffers_.finish_step();
+    internal::keep_freed_memory();
   }
 
   void begin_step() {

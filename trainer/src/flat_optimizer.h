@@ -30,8 +30,6 @@ class FlatOptimizer {
   FlatOptimizer(const OptimizerOptions& options, std::vector<RuleParameter> parameters,
                 const ShardLayout& shard, const PieceDevice& device);
 
-  /// Whether prepare() must come before a step's updates.
-  bool needs_preparation() const { return rule_->rounds() > 0; }
   /// Collective, unless every rank owns all. What the rule must know of whole parameters; blocks.
   void prepare(Communicator& communicator, const UpdateNumbers& numbers,
                const std::function<PieceMemory(std::size_t bucket)>& piece);

@@ -62,58 +62,33 @@ PieceMemory WeightUpdate::memory(GradientBuffers& gradients, std::size_t bucket)
   return {weights(bucket), gradients.reduced(bucket)};
 }
 
-bool WeightUpdate::looks_at_norm() const {
-  return options_.clip_norm > 0 || options_.precision == Precision::kFloat16Mixed ||
-         optimizer_.needs_preparation();
-}
-
 double WeightUpdate::update(GradientBuffers& gradients, double divisor, double learning_rate,
                             std::int64_t step) {
-  UpdateNumbers numbers{learning_rate, 1.0 / divisor, 0, step};
-  if (!looks_at_norm()) return update_as_reduced(gradients, divisor, numbers);
   for (const std::size_t b : gradients.order()) norm_.add_piece(b, gradients.reduced(b));
   const double norm = norm_.reduce(places_.host) / divisor;
   if (!std::isfinite(norm)) return norm;
-  parameters_->begin_update();
+  UpdateNumbers numbers{learning_rate, 1.0 / divisor, norm, step};
   clip(gradients, norm, divisor, numbers);
+  parameters_->begin_update();
   optimizer_.prepare(places_.host, numbers, [&](std::size_t b) { return memory(gradients, b); });
   for (const std::size_t b : gradients.order()) update_bucket(gradients, b, numbers);
   parameters_->finish_update();
   return norm;
 }
 
-/// The same without a look at the norm first.
-double WeightUpdate::update_as_reduced(GradientBuffers& gradients, double divisor,
-                                       UpdateNumbers numbers) {
-  parameters_->begin_update();
-  for (const std::size_t b : gradients.order()) {
-    norm_.add_piece(b, gradients.reduced(b));
-    if (options_.clip_value > 0) clip_values(gradients, b, divisor, numbers);
-    update_bucket(gradients, b, numbers);
-  }
-  const double norm = norm_.reduce(places_.host) / divisor;
-  parameters_->finish_update();
-  return norm;
-}
-
 void WeightUpdate::clip(GradientBuffers& gradients, double norm, double divisor,
                         UpdateNumbers& numbers) {
-  numbers.gradient_norm = norm;
   if (options_.clip_norm > 0 && norm > options_.clip_norm) {
     const double factor = options_.clip_norm / norm;
     numbers.gradient_scale = factor / divisor;
     numbers.gradient_norm = options_.clip_norm;
   }
   if (options_.clip_value == 0) return;
-  for (const std::size_t b : gradients.order()) clip_values(gradients, b, divisor, numbers);
-}
-
-/// In place: what is left is the mean gradient.
-void WeightUpdate::clip_values(GradientBuffers& gradients, std::size_t bucket, double divisor,
-                               UpdateNumbers& numbers) {
-  places_.pieces.scale_and_clamp(gradients.reduced(bucket), shard_.pieces[bucket].flat.numel(),
-                                 static_cast<float>(1.0 / divisor),
-                                 static_cast<float>(options_.clip_value));
+  for (const std::size_t b : gradients.order()) {  // in place: what is left is the mean gradient
+    places_.pieces.scale_and_clamp(gradients.reduced(b), shard_.pieces[b].flat.numel(),
+                                   static_cast<float>(1.0 / divisor),
+                                   static_cast<float>(options_.clip_value));
+  }
   numbers.gradient_scale = 1.0;
 }
 

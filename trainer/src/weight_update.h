@@ -44,8 +44,7 @@ class WeightUpdate {
   bool has_average() const { return average_.has_value(); }
 
   /// Collective. Update `step` (counts from 1) by the summed gradients over `divisor`. Returns the
-  /// norm of the mean gradient, before clipping. Where that is not finite and something hangs on
-  /// it (clipping, a scaled loss, an optimizer that measures first), no update is made.
+  /// norm of the mean gradient, before clipping. Where that is not finite no update is made.
   double update(GradientBuffers& gradients, double divisor, double learning_rate,
                 std::int64_t step);
   /// Collective. After writing into what add_weights() gave.
@@ -66,11 +65,7 @@ class WeightUpdate {
   /// of the pieces.
   float* weights(std::size_t bucket);
   PieceMemory memory(GradientBuffers& gradients, std::size_t bucket);
-  bool looks_at_norm() const;
-  double update_as_reduced(GradientBuffers& gradients, double divisor, UpdateNumbers numbers);
   void clip(GradientBuffers& gradients, double norm, double divisor, UpdateNumbers& numbers);
-  void clip_values(GradientBuffers& gradients, std::size_t bucket, double divisor,
-                   UpdateNumbers& numbers);
   void update_bucket(GradientBuffers& gradients, std::size_t bucket, const UpdateNumbers& numbers);
   /// Collective. The weights have been updated.
   void publish(std::size_t bucket);

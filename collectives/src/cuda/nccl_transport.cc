@@ -217,10 +217,6 @@ bool NcclTransport::reduce_natively(const OperationRun& run) {
   return true;
 }
 
-bool NcclTransport::gets_result(const Operation& op, int of) const {
-  return op.flow() == Flow::kReduceToAll || of == op.signature.root;
-}
-
 std::byte* NcclTransport::scratch(std::int64_t bytes) {
   if (bytes > scratch_bytes_) {
     scratch_ = nullptr;
@@ -285,7 +281,7 @@ void NcclTransport::give_back(const OperationRun& run, std::int64_t begin, std::
       gather.receive(r, op.output + (begin + slice.begin) * op.element_bytes(),
                      slice.numel() * op.element_bytes());
     }
-    if (gets_result(op, r)) gather.send(r, own, own_bytes);
+    if (op.gets_result(r)) gather.send(r, own, own_bytes);
   }
   complete(gather.end(), run);
 }

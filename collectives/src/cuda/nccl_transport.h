@@ -50,7 +50,6 @@ class NcclTransport : public DeviceTransport {
   void move(const OperationRun& run);
   void give_back(const OperationRun& run, std::int64_t begin, std::int64_t numel,
                  const std::byte* own);
-  bool gets_result(const Operation& op, int rank) const;
   std::vector<const std::byte*> receive_sources(const Operation& op, std::int64_t own_offset_bytes,
                                                 std::int64_t bytes, Group& group);
   std::byte* scratch(std::int64_t bytes);

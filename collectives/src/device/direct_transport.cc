@@ -92,7 +92,7 @@ DirectTransport::Tensors DirectTransport::own_tensors(const Operation& op) const
     own.blocks[b] = buffers_->place(first->data, numel * op.element_bytes());
     reachable = own.blocks[b].buffer != 0;
   }
-  if (gets_result(op, rank()) && op.signature.numel > 0) {
+  if (op.gets_result(rank()) && op.signature.numel > 0) {
     own.output = buffers_->place(op.output, op.part_bytes());
     reachable = reachable && own.output.buffer != 0;
   }
@@ -117,11 +117,6 @@ std::vector<DirectTransport::Tensors> DirectTransport::exchange(const OperationR
     take(from, theirs.counts.data(), theirs.counts.size() * sizeof(std::int64_t));
   }
   return tensors;
-}
-
-bool DirectTransport::gets_result(const Operation& op, int rank) const {
-  return op.flow() == Flow::kReduceToAll ||
-         (op.flow() == Flow::kReduceToRoot && rank == op.signature.root);
 }
 
 const std::byte* DirectTransport::part_at(const Operation& op, int of, int part) {
@@ -151,7 +146,7 @@ void DirectTransport::combine_for_others(const Operation& op, std::int64_t numel
       plan_sources(op, rank(), [&](int r, int p) { return part_of(r, p) + offset; });
   std::vector<std::byte*> destinations;
   for (int r = 0; r < world_size(); ++r) {
-    if (gets_result(op, r)) destinations.push_back(output_of(r) + offset);
+    if (op.gets_result(r)) destinations.push_back(output_of(r) + offset);
   }
   device().reduce(op.plan, sources, destinations, slice.numel());
 }
@@ -192,7 +187,7 @@ void DirectTransport::run_staged(const OperationRun& run, const StagingPlan& pla
     if (k + 1 < plan.pieces()) copy_all(plan.copies_in(k + 1, area(rank(), k + 1)));
     wait_for(device().mark(Lane::kFirst), run);
     host().greet(run);
-    if (gets_result(op, rank())) copy_all(plan.copies_out(k, area(rank(), k)));
+    if (op.gets_result(rank())) copy_all(plan.copies_out(k, area(rank(), k)));
   }
   wait_for(device().mark(Lane::kFirst), run);
 }

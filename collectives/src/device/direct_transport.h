@@ -49,7 +49,6 @@ class DirectTransport : public DeviceTransport {
   std::vector<Tensors> exchange(const OperationRun& run);
   const std::byte* part_at(const Operation& op, int rank, int part);
   std::byte* output_at(const Operation& op, int rank);
-  bool gets_result(const Operation& op, int rank) const;
   void combine_for_others(const Operation& op, std::int64_t numel, const auto& part_of,
                           const auto& output_of);
   void run_direct(const OperationRun& run);

@@ -3,13 +3,8 @@
 
 #include <algorithm>
 
-#include "muster/base/check.h"
-
 namespace muster::internal {
 namespace {
-
-// Pieces are cut at multiples of this where there is room for it.
-constexpr std::int64_t kGrain = 64;
 
 // Of the rank that pulls most.
 int most_pulls(const Operation& op, int world_size) {
@@ -33,9 +28,7 @@ StagingPlan::StagingPlan(const Operation& op, int rank, int world_size, std::int
     : op_(op), rank_(rank), largest_part_(largest_part) {
   if (largest_part == 0) return;
   const int slots = op.most_parts(world_size) + most_pulls(op, world_size);
-  const std::int64_t most = area_bytes / slots / op.element_bytes();
-  MUSTER_CHECK_GE(most, 1);
-  piece_numel_ = std::min(largest_part, most >= kGrain ? most / kGrain * kGrain : most);
+  piece_numel_ = std::min(largest_part, staged_numel(area_bytes, slots, op.element_bytes()));
   pieces_ = (largest_part + piece_numel_ - 1) / piece_numel_;
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "mpi/mpi_transport.h"
@@ -116,7 +117,9 @@ class StartedMpi : public MpiRuntime {
 
   static void check_joining(int error) {
     if (error == MPI_SUCCESS) return;
-    throw PeerLost("MPI: a rank was lost while the ranks were joining; start the job again");
+    throw PeerLost(
+        "MPI: expected all " + std::to_string(world_size()) +
+        " ranks to join, found one lost meanwhile; see its output, and start the job again");
   }
 
   static MpiLink make_link() {

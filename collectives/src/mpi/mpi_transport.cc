@@ -156,10 +156,6 @@ void MpiTransport::greet(const OperationRun& run) {
   }
 }
 
-bool MpiTransport::gets_result(const Operation& op, int rank) const {
-  return op.flow() == Flow::kReduceToAll || rank == op.signature.root;
-}
-
 std::vector<const std::byte*> MpiTransport::receive_sources(const Operation& op,
                                                             std::int64_t own_offset_bytes,
                                                             std::int64_t bytes,
@@ -202,7 +198,7 @@ void MpiTransport::reduce_for_others(const OperationRun& run) {
     for (int r = 0; r < world_size_; ++r) {
       if (r == rank_) continue;
       if (op.output != nullptr) gather.receive(r, op.output + offset_of(r), bytes_of(r));
-      if (gets_result(op, r)) gather.send(r, own, bytes_of(rank_));
+      if (op.gets_result(r)) gather.send(r, own, bytes_of(rank_));
     }
     gather.finish();
   }

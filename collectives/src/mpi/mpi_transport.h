@@ -58,7 +58,6 @@ class MpiTransport : public Transport {
   void reduce_for_others(const OperationRun& run);
   void reduce_for_self(const OperationRun& run);
   void pull(const OperationRun& run);
-  bool gets_result(const Operation& op, int rank) const;
 
   // Receives ranges of `bytes` of all parts of other ranks for this rank into scratch_, and gives
   // what combines them.

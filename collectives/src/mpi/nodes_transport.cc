@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "muster/base/check.h"
 #include "shm_transport.h"
 
 namespace muster::internal {
@@ -15,13 +14,6 @@ namespace {
 // Of a rank's parts in one chunk. Large enough that messages are, small enough for the cache that
 // the cores of a node share.
 constexpr std::int64_t kStagingBytes = 4 * 1024 * 1024;
-constexpr std::int64_t kGrain = 64;
-
-std::int64_t chunk_numel(const Operation& op, int world_size) {
-  const std::int64_t most = kStagingBytes / op.most_parts(world_size) / op.element_bytes();
-  MUSTER_CHECK_GE(most, 1);
-  return most >= kGrain ? most / kGrain * kGrain : most;
-}
 
 }  // namespace
 
@@ -45,7 +37,6 @@ class NodesTransport::Reduction {
   ElementRange slice(const Chunk& chunk, int owner) const;
   /// Source `index` of the plan, as it lies in the staging area, for `owner`'s slice.
   const std::byte* staged(const Chunk& chunk, int index, int owner) const;
-  bool gets_result(int rank) const;
   bool node_gets_result(int node) const;
   bool to_slot() const { return op_.flow() == Flow::kReduceToSlot; }
 
@@ -75,7 +66,7 @@ NodesTransport::Reduction::Reduction(NodesTransport& node, const OperationRun& r
       run_(run),
       op_(run.operation()),
       world_size_(static_cast<int>(op_.sources_by_rank.size())),
-      chunk_numel_(chunk_numel(op_, world_size_)) {
+      chunk_numel_(staged_numel(kStagingBytes, op_.most_parts(world_size_), op_.element_bytes())) {
   std::vector<int> node_of_source;
   for (int r = 0; r < world_size_; ++r) {
     for (int i = 0; i < op_.sources_by_rank[static_cast<std::size_t>(r)]; ++i) {
@@ -104,10 +95,6 @@ const std::byte* NodesTransport::Reduction::staged(const Chunk& chunk, int index
   return node_.staging_[local_rank] + chunk.half + element * op_.element_bytes();
 }
 
-bool NodesTransport::Reduction::gets_result(int rank) const {
-  return op_.flow() == Flow::kReduceToAll || rank == op_.signature.root;
-}
-
 bool NodesTransport::Reduction::node_gets_result(int node) const {
   return op_.flow() == Flow::kReduceToAll || node == node_.layout_.node_of(op_.signature.root);
 }
@@ -127,7 +114,7 @@ void NodesTransport::Reduction::run_all() {
     combine_own_slice(current, inputs);
     if (!to_slot()) spread_result(current);
     node_.rendezvous_.meet(run_);
-    if (!to_slot() && gets_result(node_.rank_)) copy_out(current);
+    if (op_.gets_result(node_.rank_)) copy_out(current);
   }
 }
 

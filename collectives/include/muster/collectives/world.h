@@ -28,7 +28,8 @@ class World {
   /// generation of a world that goes on, once its ranks call Communicator::replace(). Throws
   /// ConfigError when `transport` is unknown or cannot serve these ranks, when MPI is needed and
   /// this build has none, or when MPI and the environment disagree about the world size; Timeout or
-  /// PeerLost when others do not come.
+  /// PeerLost when others do not come. While the world of a rank of mpirun lives, so must mpirun's
+  /// process on this node: within a second of its end the rank is killed.
   static World create(const RankEnv& env, const WorldOptions& options);
 
   World(World&&) noexcept;

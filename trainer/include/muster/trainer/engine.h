@@ -76,6 +76,8 @@ struct StateTensor {
 ///     StepReport report = engine.finish_step(learning_rate);
 /// Parameters after it depend on data, seed, options and the number of logical ranks, never on the
 /// world size or the stage. A step that threw may be begun again if it threw on every rank alike.
+/// From the first engine of a process on, glibc's malloc keeps up to 256 MiB that a step frees for
+/// the next, unless GLIBC_TUNABLES or MALLOC_TRIM_THRESHOLD_ are set: see docs/benchmarks.md.
 /// One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through; after one the
 /// engine is of no more use.
 class Engine {
@@ -113,8 +115,8 @@ class Engine {
   /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
   /// way already), clips, updates.
   /// Throws UserError when no micro-batch of the global batch had a backward(), and, with float16
-  /// for gradients aside, when the loss (LossNotFinite, before any update) or the gradient is not
-  /// finite; the message names the step, and the logical rank or the parameter.
+  /// for gradients aside, when the loss (LossNotFinite) or the gradient is not finite; the message
+  /// names the step, and the logical rank or the parameter. Nothing has been updated then.
   StepReport finish_step(double learning_rate);
 
   /// Steps made so far, skipped ones included; restored by resume().
