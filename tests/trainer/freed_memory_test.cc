@@ -41,8 +41,8 @@ TEST(FreedMemory, IsThereForTheNextStep) {
   make_steps(5);
   const long before = page_faults();
   make_steps(10);
-  constexpr long kPagesOfAGradient = 1024;
-  EXPECT_LT(page_faults() - before, 10 * kPagesOfAGradient);
+  constexpr long kPagesOfAGradient = 1024;  // without: 1,250 a step
+  EXPECT_LT(page_faults() - before, 10 * kPagesOfAGradient / 2);
 }
 
 }  // namespace
