@@ -174,13 +174,13 @@ class Engine::Impl {
     report.loss = totals_.sum()[0] / report.weight;
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
-      throw UserError("step: expected at least one sample in the global batch, found none");
-    if (!std::isfinite(report.loss) && !scales_loss()) throw loss_not_finite(report.loss);
+      abandon(UserError("step: expected at least one sample in the global batch, found none"));
+    if (!std::isfinite(report.loss) && !scales_loss()) abandon(loss_not_finite(report.loss));
     report.loss_scale = loss_scale_.scale;
     report.gradient_norm =
         update_.update(gradients_, report.weight * loss_scale_.scale, learning_rate, updates() + 1);
     report.skipped = !std::isfinite(report.gradient_norm);
-    if (report.skipped && !scales_loss()) throw gradient_not_finite();
+    if (report.skipped && !scales_loss()) abandon(gradient_not_finite());
     if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
     buffers_.finish_step();
     report.step = ++step_;
@@ -196,7 +196,10 @@ class Engine::Impl {
     return std::move(list).tensors();
   }
 
-  void state_changed() { update_.changed(); }
+  void state_changed() {
+    update_.changed();
+    buffers_.changed();
+  }
 
   std::vector<StateTensor> whole_state() {
     return internal::assemble_whole(state(), communicator_);
@@ -260,6 +263,13 @@ class Engine::Impl {
   }
 
   bool scales_loss() const { return options_.precision == Precision::kFloat16Mixed; }
+
+  /// Nothing of the step is left.
+  template <typename Error>
+  [[noreturn]] void abandon(const Error& error) {
+    buffers_.abandon_step();
+    throw error;
+  }
 
   LossNotFinite loss_not_finite(double loss) {
     const int mine = not_finite_ ? not_finite_->logical_rank : options_.logical_ranks;

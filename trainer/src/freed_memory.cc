@@ -11,6 +11,7 @@ namespace {
 // The most that glibc takes. Left to itself it rises to what has been freed, but only while the
 // other setting is left alone, too.
 constexpr int kLargestHeapBlockBytes = 32 << 20;
+constexpr int kKeptBytes = 256 << 20;
 
 bool environment_decides() {
   return std::getenv("GLIBC_TUNABLES") != nullptr ||
@@ -22,7 +23,7 @@ bool environment_decides() {
 void keep_freed_memory() {
   [[maybe_unused]] static const bool once = [] {
     return !environment_decides() && mallopt(M_MMAP_THRESHOLD, kLargestHeapBlockBytes) == 1 &&
-           mallopt(M_TRIM_THRESHOLD, static_cast<int>(kKeptFreedBytes)) == 1;
+           mallopt(M_TRIM_THRESHOLD, kKeptBytes) == 1;
   }();
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <utility>
+
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -55,8 +57,10 @@ void ModuleBuffers::unpack(const at::Tensor& bytes) {
 }
 
 void ModuleBuffers::begin_step() {
+  abandon_step();
   pack(start_);
   pack(kept_);  // where logical rank 0 has no sample this step, its buffers stay
+  in_step_ = true;
 }
 
 void ModuleBuffers::begin_logical_rank() { unpack(start_); }
@@ -68,10 +72,17 @@ void ModuleBuffers::publish(Communicator& communicator) {
 }
 
 void ModuleBuffers::finish_step() {
+  in_step_ = false;
   if (!published_) return;
   published_->wait();
   published_.reset();
   unpack(kept_);
+}
+
+void ModuleBuffers::abandon_step() {
+  if (published_) published_->wait();
+  published_.reset();
+  if (std::exchange(in_step_, false)) unpack(start_);
 }
 
 }  // namespace muster::internal

@@ -22,6 +22,7 @@ class ModuleBuffers {
 
   const std::vector<std::pair<std::string, at::Tensor>>& named() const { return buffers_; }
 
+  /// Abandons the step before, where that has not ended.
   void begin_step();
   void begin_logical_rank();
   /// Keeps the buffers as they are now: they are logical rank 0's.
@@ -30,6 +31,11 @@ class ModuleBuffers {
   void publish(Communicator& communicator);
   /// Blocks until every rank has it, and makes it the buffers' values.
   void finish_step();
+  /// Where a step is under way: the buffers are again what they were when it began. Blocks until
+  /// what was published is not needed any more.
+  void abandon_step();
+  /// They have been given new values, which no step's end or abandonment takes back.
+  void changed() { in_step_ = false; }
 
  private:
   void pack(const at::Tensor& bytes) const;
@@ -39,6 +45,7 @@ class ModuleBuffers {
   at::Tensor start_;  // uint8, all buffers end to end: their values when the step began
   at::Tensor kept_;
   std::optional<Work> published_;
+  bool in_step_ = false;
 };
 
 }  // namespace muster::internal

@@ -35,8 +35,7 @@ UserError gradient_not_finite(Communicator& communicator, std::int64_t step,
       "step " + std::to_string(step) + ": expected a finite gradient, found one whose norm is not" +
       (first < trainable.size() ? ", first in parameter '" + trainable[first].name + "'" : "") +
       "; the loss was finite; no update was made; lower the learning rate, clip the gradient, or "
-      "look for "
-      "a division by zero in backward");
+      "look for a division by zero in backward");
 }
 
 }  // namespace muster::internal

@@ -68,7 +68,7 @@ double WeightUpdate::update(GradientBuffers& gradients, double divisor, double l
   const double norm = norm_.reduce(places_.host) / divisor;
   if (!std::isfinite(norm)) return norm;
   UpdateNumbers numbers{learning_rate, 1.0 / divisor, norm, step};
-  clip(gradients, norm, divisor, numbers);
+  clip(gradients, divisor, numbers);
   parameters_->begin_update();
   optimizer_.prepare(places_.host, numbers, [&](std::size_t b) { return memory(gradients, b); });
   for (const std::size_t b : gradients.order()) update_bucket(gradients, b, numbers);
@@ -76,10 +76,9 @@ double WeightUpdate::update(GradientBuffers& gradients, double divisor, double l
   return norm;
 }
 
-void WeightUpdate::clip(GradientBuffers& gradients, double norm, double divisor,
-                        UpdateNumbers& numbers) {
-  if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-    const double factor = options_.clip_norm / norm;
+void WeightUpdate::clip(GradientBuffers& gradients, double divisor, UpdateNumbers& numbers) {
+  if (options_.clip_norm > 0 && numbers.gradient_norm > options_.clip_norm) {
+    const double factor = options_.clip_norm / numbers.gradient_norm;
     numbers.gradient_scale = factor / divisor;
     numbers.gradient_norm = options_.clip_norm;
   }

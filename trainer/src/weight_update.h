@@ -65,7 +65,7 @@ class WeightUpdate {
   /// of the pieces.
   float* weights(std::size_t bucket);
   PieceMemory memory(GradientBuffers& gradients, std::size_t bucket);
-  void clip(GradientBuffers& gradients, double norm, double divisor, UpdateNumbers& numbers);
+  void clip(GradientBuffers& gradients, double divisor, UpdateNumbers& numbers);
   void update_bucket(GradientBuffers& gradients, std::size_t bucket, const UpdateNumbers& numbers);
   /// Collective. The weights have been updated.
   void publish(std::size_t bucket);
