@@ -20,13 +20,12 @@ std::string tree_expression(int begin, int end) {
 std::vector<std::string> run_plan(const AccumulationPlan& plan) {
   std::vector<std::string> slots(static_cast<std::size_t>(plan.slots));
   for (const LeafPlan& leaf : plan.leaves) {
-    std::string& slot = slots.at(static_cast<std::size_t>(leaf.slot));
-    const std::string value = std::to_string(leaf.logical_rank);
-    slot = leaf.accumulate ? "(" + slot + "+" + value + ")" : value;
-    for (const Merge& merge : leaf.merges) {
-      std::string& into = slots.at(static_cast<std::size_t>(merge.into));
-      into = "(" + into + "+" + slots.at(static_cast<std::size_t>(merge.from)) + ")";
-    }
+    std::string sum = std::to_string(leaf.logical_rank);
+    const bool held = !plan.direct || leaf.siblings == 0;
+    if (held) sum = slots.at(static_cast<std::size_t>(leaf.own_slot())) = sum;
+    for (int i = leaf.own_slot() - 1; i >= leaf.slot; --i)
+      sum = "(" + slots.at(static_cast<std::size_t>(i)) + "+" + sum + ")";
+    slots.at(static_cast<std::size_t>(leaf.slot)) = sum;
   }
   slots.resize(static_cast<std::size_t>(plan.partials));
   return slots;
@@ -57,9 +56,11 @@ TEST(AccumulationPlan, APlainPlanAddsAllInOneSlot) {
   EXPECT_EQ(run_plan(plan), std::vector<std::string>{"(((2+3)+4)+5)"});
 }
 
-TEST(AccumulationPlan, DirectRightLeavesSaveASlot) {
+TEST(AccumulationPlan, DirectLeavesSaveASlot) {
   EXPECT_EQ(make_accumulation_plan(8, {0, 8}, false).slots, 4);
   EXPECT_EQ(make_accumulation_plan(8, {0, 8}, true).slots, 3);
+  EXPECT_EQ(make_accumulation_plan(3, {0, 3}, false).slots, 2);
+  EXPECT_EQ(make_accumulation_plan(3, {0, 3}, true).slots, 1);
   EXPECT_EQ(make_accumulation_plan(8, {0, 2}, true).slots, 1);
   EXPECT_EQ(make_accumulation_plan(4, {0, 2}, true).partials, 1);
 }

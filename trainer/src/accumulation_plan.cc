@@ -1,4 +1,5 @@
-// A stack machine over the tree's nodes: push a leaf, merge while the two on top are siblings.
+// A stack machine over the tree's nodes: a leaf takes up what is on top for as long as that is its
+// sibling, then it is pushed.
 #include "accumulation_plan.h"
 
 #include <algorithm>
@@ -29,38 +30,30 @@ bool are_siblings(int logical_ranks, LogicalRange left, LogicalRange right) {
 
 AccumulationPlan make_accumulation_plan(int logical_ranks, LogicalRange run, bool direct) {
   AccumulationPlan plan;
+  plan.direct = direct;
   std::vector<LogicalRange> stack;  // entry i lives in slot i
   for (int logical_rank = run.begin; logical_rank < run.end; ++logical_rank) {
-    const LogicalRange leaf{logical_rank, logical_rank + 1};
-    LeafPlan step;
-    step.logical_rank = logical_rank;
-    const bool right_leaf = !stack.empty() && stack.back().end - stack.back().begin == 1 &&
-                            are_siblings(logical_ranks, stack.back(), leaf);
-    if (direct && right_leaf) {
-      step.accumulate = true;
-      stack.back().end = leaf.end;
-    } else {
-      stack.push_back(leaf);
-    }
-    step.slot = static_cast<int>(stack.size()) - 1;
-    plan.slots = std::max(plan.slots, static_cast<int>(stack.size()));
-    while (stack.size() >= 2 &&
-           are_siblings(logical_ranks, stack[stack.size() - 2], stack.back())) {
-      const int top = static_cast<int>(stack.size()) - 1;
-      step.merges.push_back({top - 1, top});
-      stack[stack.size() - 2].end = stack.back().end;
+    LeafPlan leaf{logical_rank, static_cast<int>(stack.size()), 0};
+    LogicalRange sum{logical_rank, logical_rank + 1};
+    while (!stack.empty() && are_siblings(logical_ranks, stack.back(), sum)) {
+      sum.begin = stack.back().begin;
       stack.pop_back();
+      --leaf.slot;
+      ++leaf.siblings;
     }
-    plan.leaves.push_back(step);
+    stack.push_back(sum);
+    const bool held = !direct || leaf.siblings == 0;
+    plan.slots = std::max(plan.slots, leaf.own_slot() + (held ? 1 : 0));
+    plan.leaves.push_back(leaf);
   }
   plan.partials = static_cast<int>(stack.size());
   return plan;
 }
 
 AccumulationPlan make_plain_plan(LogicalRange run) {
-  AccumulationPlan plan{{}, 1, 1};
+  AccumulationPlan plan{{}, /*direct=*/true, /*slots=*/1, /*partials=*/1};
   for (int logical_rank = run.begin; logical_rank < run.end; ++logical_rank)
-    plan.leaves.push_back({logical_rank, 0, logical_rank > run.begin, {}});
+    plan.leaves.push_back({logical_rank, 0, logical_rank > run.begin ? 1 : 0});
   return plan;
 }
 

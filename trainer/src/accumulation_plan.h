@@ -9,35 +9,33 @@
 
 namespace muster::internal {
 
-/// slots[into] += slots[from]; `from` is free afterwards. Left operand first, as the tree says.
-struct Merge {
-  int into = 0;
-  int from = 0;
-  friend bool operator==(const Merge&, const Merge&) = default;
-};
-
-/// What to do for one logical rank, in this order: write its sum into `slot`, then the merges.
+/// What to do with one logical rank's leaf: it is added to the subtrees in slots slot + siblings -
+/// 1,
+/// ..., slot, one after the other and they on the left, as the tree says. The sum is in `slot`; the
+/// other siblings' slots are free afterwards.
 struct LeafPlan {
   int logical_rank = 0;
   int slot = 0;
-  /// The leaf adds straight into its left sibling in `slot`, which is the tree's addition; else it
-  /// overwrites the slot.
-  bool accumulate = false;
-  std::vector<Merge> merges;
+  int siblings = 0;
+
+  /// Where the leaf itself lies while it is made; with a direct plan only one without siblings
+  /// does.
+  int own_slot() const { return slot + siblings; }
 };
 
 struct AccumulationPlan {
   std::vector<LeafPlan> leaves;
+  /// Leaves are added to their siblings as they are made. Exact only where a leaf is made by one
+  /// addition an element, that is with one micro-step.
+  bool direct = false;
   int slots = 0;  ///< Buffers needed at the same time.
   int partials =
       0;  ///< In the end slots 0 .. partials-1 hold the maximal subtrees of the run, in order.
 };
 
-/// `direct`: right leaves may accumulate straight into their siblings. Exact only where a leaf is
-/// made by one addition an element, that is with one micro-step.
 AccumulationPlan make_accumulation_plan(int logical_ranks, LogicalRange run, bool direct);
 
-/// One slot for all leaves, without regard to the tree.
+/// Direct, into one slot, without regard to the tree.
 AccumulationPlan make_plain_plan(LogicalRange run);
 
 }  // namespace muster::internal

@@ -1,14 +1,17 @@
 // Gradient slots and buckets.
 #include "gradient_buffers.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "muster/base/check.h"
 #include "muster/base/error.h"
+#include "sibling_kernels.h"
 
 namespace muster::internal {
 namespace {
@@ -35,6 +38,21 @@ int most_slots(const GradientSetup& setup, int world_size) {
 bool reuses_buckets(const ShardLayout& shard, const GradientSetup& setup, int world_size) {
   return setup.zero_stage >= 2 && shard.parts > 1 && setup.accumulation_steps == 1 &&
          setup.logical_ranks == world_size;
+}
+
+/// Siblings from the nearest to the furthest, which ends as the sum.
+void add_up(const std::vector<at::Tensor>& siblings, at::Tensor leaf) {
+  // Several threads share an addition of LibTorch's, and not one of ours.
+  const bool in_one_walk = siblings.size() > 1 && leaf.is_cpu() &&
+                           leaf.scalar_type() == at::kFloat && leaf.is_contiguous() &&
+                           at::get_num_threads() == 1;
+  if (in_one_walk) {
+    std::vector<float*> memory;
+    for (const at::Tensor& sibling : siblings) memory.push_back(sibling.mutable_data_ptr<float>());
+    add_to_siblings(memory, leaf.const_data_ptr<float>(), leaf.numel());
+    return;
+  }
+  for (at::Tensor sibling : siblings) leaf = sibling.add_(leaf);
 }
 
 }  // namespace
@@ -117,6 +135,16 @@ at::Tensor GradientBuffers::view(int slot, std::size_t parameter) {
       .view(parameters_[parameter].tensor.sizes());
 }
 
+void GradientBuffers::add_to_siblings(std::size_t bucket, const FlatRange& range,
+                                      const at::Tensor& part) {
+  std::vector<at::Tensor> siblings;
+  for (int slot = leaf().own_slot() - 1; slot >= leaf().slot; --slot) {
+    const std::int64_t begin = range.begin - layout_.buckets[bucket].range.begin;
+    siblings.push_back(bucket_in(slot, bucket).narrow(0, begin, range.numel()).view(part.sizes()));
+  }
+  add_up(siblings, part);
+}
+
 void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
   MUSTER_CHECK(in_leaf_) << "a backward pass outside Engine::backward() reached a parameter";
   const std::size_t bucket = layout_.bucket_of[index];
@@ -126,11 +154,13 @@ void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
                     "add the losses and run one backward()");
   }
   at::NoGradGuard no_grad;
-  at::Tensor target = view(leaf().slot, index);
-  if (leaf().accumulate || touched_[index]) {
-    target.add_(gradient);
+  if (touched_[index]) {
+    view(is_direct() ? leaf().slot : leaf().own_slot(), index).add_(gradient);
+  } else if (is_direct()) {
+    add_to_siblings(bucket, layout_.parameters[index], gradient);
   } else {
-    target.copy_(gradient);  // first touch: no zeroing needed; converts lower precisions
+    // No zeroing needed; converts lower precisions.
+    view(leaf().own_slot(), index).copy_(gradient);
   }
   touched_[index] = true;
   if (!last_backward_ || --outstanding_[bucket] > 0) return;
@@ -142,16 +172,17 @@ void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
 void GradientBuffers::settle(std::size_t bucket) {
   for (const std::size_t parameter : layout_.buckets[bucket].parameters) {
     if (touched_[parameter]) continue;
-    at::Tensor target = view(leaf().slot, parameter);
-    // A sibling gets its zero added for real: it turns -0 into +0, as it would between two ranks.
-    if (leaf().accumulate) {
-      target.add_(0.0f);
+    // Siblings get the zero added for real: it turns -0 into +0, as it would between two ranks.
+    if (is_direct()) {
+      const at::Tensor& tensor = parameters_[parameter].tensor;
+      const at::Tensor zero = at::zeros({}, tensor.options().dtype(at::kFloat));
+      add_to_siblings(bucket, layout_.parameters[parameter], zero.expand(tensor.sizes()));
     } else {
-      target.zero_();
+      view(leaf().own_slot(), parameter).zero_();
     }
   }
-  for (const Merge& merge : leaf().merges) {
-    bucket_in(merge.into, bucket).add_(bucket_in(merge.from, bucket));
+  if (!plan_.direct && leaf().siblings > 0) {
+    add_to_siblings(bucket, layout_.buckets[bucket].range, bucket_in(leaf().own_slot(), bucket));
   }
   settled_[bucket] = true;
 }

@@ -54,8 +54,8 @@ class GradientBuffers : public GradientReceiver {
   /// A backward pass begins. In the rank's last one each bucket's reduction is issued as soon as
   /// the bucket is complete.
   void begin_backward(bool last);
-  /// The leaf is complete: parameters without a gradient count as zero; siblings are merged. After
-  /// the last leaf all reductions have been issued.
+  /// The leaf is complete: parameters without a gradient count as zero; it is added to its
+  /// siblings. After the last leaf all reductions have been issued.
   void end_leaf();
 
   /// Blocks until bucket `bucket` has been reduced. This rank's piece of the sum over all logical
@@ -70,9 +70,15 @@ class GradientBuffers : public GradientReceiver {
  private:
   const LeafPlan& leaf() const { return plan_.leaves[next_leaf_]; }
   bool in_last_leaf() const { return next_leaf_ + 1 == plan_.leaves.size(); }
+  /// Whether the leaf goes straight into its siblings' sum.
+  bool is_direct() const { return plan_.direct && leaf().siblings > 0; }
   /// The memory of a bucket in a slot.
   at::Tensor bucket_in(int slot, std::size_t bucket);
+  /// That of a parameter, with its shape.
   at::Tensor view(int slot, std::size_t parameter);
+  /// Adds a part of the leaf, in place, in a bucket or a parameter, to the same part of its
+  /// siblings.
+  void add_to_siblings(std::size_t bucket, const FlatRange& range, const at::Tensor& part);
   void settle(std::size_t bucket);
   void issue_settled();
   Work issue(std::size_t bucket);

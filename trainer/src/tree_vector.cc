@@ -16,11 +16,11 @@ void TreeVector::add_leaf(std::span<const double> values) {
   MUSTER_CHECK_LT(next_leaf_, plan_.leaves.size());
   MUSTER_CHECK_EQ(values.size(), width_);
   const LeafPlan& leaf = plan_.leaves[next_leaf_++];
-  slots_[static_cast<std::size_t>(leaf.slot)].assign(values.begin(), values.end());
-  for (const Merge& merge : leaf.merges) {
-    std::vector<double>& into = slots_[static_cast<std::size_t>(merge.into)];
-    const std::vector<double>& from = slots_[static_cast<std::size_t>(merge.from)];
-    for (std::size_t i = 0; i < width_; ++i) into[i] += from[i];
+  slots_[static_cast<std::size_t>(leaf.own_slot())].assign(values.begin(), values.end());
+  for (int from = leaf.own_slot(); from > leaf.slot; --from) {
+    const std::vector<double>& right = slots_[static_cast<std::size_t>(from)];
+    std::vector<double>& left = slots_[static_cast<std::size_t>(from - 1)];
+    for (std::size_t i = 0; i < width_; ++i) left[i] += right[i];
   }
 }
 
