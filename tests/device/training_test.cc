@@ -193,7 +193,10 @@ TEST(TrainingOnAGpu, HasTheSameBitsInAllCircumstances) {
                                        {2, 2, true},
                                        {4, 2, false},
                                        {4, 1, true},
-                                       {2, 2, false, "host"}}) {
+                                       {2, 2, false, "host"},
+                                       {1, 3, false},
+                                       {2, 3, false},
+                                       {4, 3, true}}) {
       SCOPED_TRACE(std::to_string(other.world_size) + " ranks, stage " +
                    std::to_string(other.zero_stage) + (other.offload ? ", offloaded" : "") + ", " +
                    other.transport);
@@ -246,7 +249,9 @@ TEST(TrainingOnAGpu, RefusesWhatItCannotDo) {
   run_ranks(1, [](int, Communicator& host) {
     OddNet net;
     net.to(prepared_gpu());
-    EXPECT_THROW(Engine(net, host, options_of({}, {1, 3, false})), ConfigError);
+    EngineOptions copies = options_of({}, {1, 3, false});
+    copies.replicate_between_nodes = true;
+    EXPECT_THROW(Engine(net, host, copies), ConfigError);
     EXPECT_THROW(Engine(net, host, options_of({Precision::kFloat32, OptimizerKind::kLamb}, {})),
                  ConfigError);
   });

@@ -2,9 +2,8 @@
 // run the ranks have one copy of the parameters; with MUSTER_TEST_TRANSPORT=mpi each gathers them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
+#include <malloc.h>
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -299,16 +298,20 @@ TEST(GatheredParameters, ABackwardThatThrowsLeavesTheNextStepRight) {
   EXPECT_EQ(expected.losses, found.losses);
 }
 
-/// Of the memory behind a parameter's storage, by the kernel's account.
-std::int64_t resident_bytes(const torch::Tensor& parameter) {
-  auto* const begin = const_cast<void*>(parameter.storage().data());
-  const std::size_t bytes = parameter.storage().nbytes();
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  std::vector<unsigned char> pages((bytes + page - 1) / page);
-  EXPECT_EQ(mincore(begin, bytes, pages.data()), 0);
-  std::int64_t resident = 0;
-  for (const unsigned char state : pages) resident += state & 1;
-  return resident * static_cast<std::int64_t>(page);
+/// Of the parameters whose storage has memory; each is a unit of its own.
+std::int64_t held_bytes(const torch::nn::Module& net) {
+  std::int64_t held = 0;
+  for (const torch::Tensor& parameter : net.parameters()) {
+    const c10::Storage& storage = parameter.storage();
+    if (storage.data() != nullptr) held += static_cast<std::int64_t>(storage.nbytes());
+  }
+  return held;
+}
+
+/// That malloc has given out.
+std::int64_t allocated_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
 }
 
 TEST(GatheredParameters, HoldAFewUnitsAtATime) {
@@ -327,27 +330,30 @@ TEST(GatheredParameters, HoldAFewUnitsAtATime) {
   // A block's share of the flat space, cut evenly for these ranks.
   const std::int64_t grain = 1024 * g_communicator->world_size();
   const std::int64_t unit_bytes = (kSide * kSide + grain - 1) / grain * grain * 4;
-  const torch::Tensor any = net->parameters()[0];
   // Nor before the first pass: the others' shards may not have their values yet.
-  EXPECT_EQ(resident_bytes(any), 0);
+  EXPECT_EQ(held_bytes(*net), 0);
   std::int64_t most = 0;
-  for (int step = 0; step < 2; ++step) {
+  std::vector<std::int64_t> allocated;  // after each step
+  for (int step = 0; step < 4; ++step) {
     engine.begin_step();
     for (const MicroStep& micro : engine.micro_steps()) {
       engine.begin_micro_step(micro);
       torch::Tensor x = torch::ones({2, kSide});
       for (auto& block : *net) {
         x = block.forward(x);
-        x.register_hook([&](const torch::Tensor&) { most = std::max(most, resident_bytes(any)); });
-        most = std::max(most, resident_bytes(any));
+        x.register_hook([&](const torch::Tensor&) { most = std::max(most, held_bytes(*net)); });
+        most = std::max(most, held_bytes(*net));
       }
       engine.backward(x.mean(), 2);
     }
     engine.finish_step(0.01);
-    EXPECT_EQ(resident_bytes(any), 0);
+    EXPECT_EQ(held_bytes(*net), 0);
+    allocated.push_back(allocated_bytes());
   }
   EXPECT_GE(most, 2 * unit_bytes);
   EXPECT_LE(most, 3 * unit_bytes);
+  // Nothing is left behind, but for what is allocated once.
+  EXPECT_LT(allocated.back() - allocated[1], unit_bytes);
 }
 
 template <typename Function>
@@ -369,6 +375,16 @@ TEST(GatheredParameters, AWriteInPlaceIsRefusedByName) {
   EXPECT_THAT(user_error_of(write), HasSubstr("expected parameter 'norm.weight' to be changed by"));
   EXPECT_THAT(user_error_of([&] { torch::nn::init::zeros_(net.norm->bias); }),
               HasSubstr("parameter 'norm.bias'"));
+}
+
+// Never zeros, or what was there before.
+TEST(GatheredParameters, ToReadPastLibTorchWithoutHoldingThemIsAnError) {
+  if (!g_gathers) GTEST_SKIP() << "ranks have one copy of the parameters: nothing is gathered";
+  Net net;
+  Engine engine(net, *g_communicator, options_for({"", basic}, 3));
+  EXPECT_THROW(net.norm->weight.data_ptr<float>(), c10::Error);
+  const auto whole = engine.hold_parameters();
+  EXPECT_EQ(net.norm->weight.data_ptr<float>()[0], 1.0f);
 }
 
 TEST(GatheredParameters, WithoutTheirEngineTheyAreGone) {

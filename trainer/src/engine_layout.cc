@@ -13,13 +13,19 @@ ParameterForm parameter_form(const Communicator& communicator, const EngineOptio
                              at::Device device) {
   if (options.zero_stage < 3) return ParameterForm::kReplicated;
   if (!device.is_cpu()) {
+    if (!options.replicate_between_nodes) return ParameterForm::kGathered;
     throw ConfigError(
-        "ZeRO stage: expected 0 to 2 for a model on a GPU, found 3; take 2, with --offload "
-        "optimizer where memory is short");
+        "replicate between nodes: expected a model on the CPU, whose ranks share memory, found one "
+        "on a GPU; leave --replicate-between-nodes away, or take --zero-stage 2");
   }
   const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
   if (with_memory == communicator.world_size()) return ParameterForm::kShared;
   return options.replicate_between_nodes ? ParameterForm::kNode : ParameterForm::kGathered;
+}
+
+bool keeps_masters(const EngineOptions& options, at::Device device) {
+  const bool in_windows = options.zero_stage == 3 && !device.is_cpu();
+  return options.precision == Precision::kBFloat16 || options.offload_optimizer || in_windows;
 }
 
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,

@@ -16,11 +16,15 @@ enum class ParameterForm {
   kReplicated,  ///< Stages 0 to 2: all on each rank.
   kShared,      ///< Stage 3 where all ranks share memory: one copy.
   kNode,        ///< Stage 3 between nodes, replicated between them: one copy a node.
-  kGathered     ///< Stage 3 between nodes: units, while they are needed.
+  kGathered     ///< Stage 3 between nodes and on GPUs: units, while they are needed.
 };
-/// Throws ConfigError for stage 3 on a GPU.
+/// Throws ConfigError where there is no such form for a model on `device`.
 ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options,
                              at::Device device);
+
+/// Whether float32 weights are kept beside the parameters: those are rounded, or not where the
+/// optimizer updates them.
+bool keeps_masters(const EngineOptions& options, at::Device device);
 
 /// In one unit; gathered parameters in those of plan_units(). Throws ConfigError for a parameter
 /// that cannot be trained.

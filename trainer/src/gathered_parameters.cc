@@ -1,7 +1,7 @@
 // Units that come and go.
 #include "gathered_parameters.h"
 
-#include <ATen/ops/from_blob.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <exception>
@@ -14,23 +14,22 @@ namespace muster::internal {
 
 GatheredParameters::GatheredParameters(const std::vector<NamedTensor>& parameters,
                                        const FlatLayout& layout, const ShardLayout& shard,
-                                       Communicator& communicator, std::size_t prefetch)
-    : WindowedParameters(layout, shard, communicator, parameters.front().tensor.scalar_type()),
+                                       Communicator& host, std::size_t prefetch)
+    : WindowedParameters(layout, shard, host, parameters.front().tensor.scalar_type()),
       parameters_(parameters),
-      memory_(std::make_shared<UnitMemory>(layout.units, dtype())),
-      whole_(at::from_blob(
-          memory_->data(), {memory_->numel()}, [memory = memory_](void*) {},
-          at::TensorOptions(dtype()))),
-      residency_(prefetch),
-      watched_({memory_, memory_->data()}, memory_->numel(), dtype(), *this) {
+      options_(at::TensorOptions(dtype()).device(parameters.front().tensor.device())),
+      residency_(prefetch) {
   check_parameter_access();
   take_values(parameters);
+  AccessListener& listener = *this;
+  for (std::size_t u = 0; u < layout.units.size(); ++u)
+    units_.emplace_back(u, layout.units[u].range.numel(), options_, listener);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    watched_.take_place_of(
-        parameters[i].tensor,
-        memory_->place_of(layout.unit_of[layout.bucket_of[i]], layout.parameters[i].begin));
+    const std::size_t unit = layout.unit_of[layout.bucket_of[i]];
+    units_[unit].take_place_of(parameters[i].tensor,
+                               layout.parameters[i].begin - layout.units[unit].range.begin);
   }
-  communicator.barrier().wait();
+  communicator_.barrier().wait();
 }
 
 GatheredParameters::~GatheredParameters() {
@@ -61,17 +60,6 @@ void GatheredParameters::finish_update() {
   if (holds_ > 0) hold_all_units();
 }
 
-std::vector<std::size_t> GatheredParameters::units_of(const Access& access) const {
-  std::vector<std::size_t> units;
-  for (const FlatRange& range : access.reads) {
-    const std::size_t last = memory_->unit_at(range.end - 1);
-    for (std::size_t unit = memory_->unit_at(range.begin); unit <= last; ++unit) {
-      if (std::find(units.begin(), units.end(), unit) == units.end()) units.push_back(unit);
-    }
-  }
-  return units;
-}
-
 void GatheredParameters::before(const Access& access) {
   if (!access.writes.empty()) refuse_write(access);
   if (updating_) {
@@ -80,14 +68,17 @@ void GatheredParameters::before(const Access& access) {
                     "read; do it before finish_step(), or after");
   }
   if (holds_ > 0) return;
-  const std::vector<std::size_t> units = units_of(access);
-  change(residency_.need(units));
-  for (const std::size_t unit : units) wait_for(unit);
+  std::vector<std::size_t> units;
+  for (const WatchedRange& range : access.reads) {
+    if (std::find(units.begin(), units.end(), range.memory) == units.end())
+      units.push_back(range.memory);
+  }
+  hold(units);
 }
 
 void GatheredParameters::refuse_write(const Access& access) const {
-  const std::int64_t place = access.writes.front().begin;
-  const std::int64_t begin = memory_->flat_of(memory_->unit_at(place), place);
+  const WatchedRange& written = access.writes.front();
+  const std::int64_t begin = layout_.units[written.memory].range.begin + written.elements.begin;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (begin < layout_.parameters[i].begin || begin >= layout_.parameters[i].end) continue;
     throw UserError(access.operation + ": expected parameter '" + parameters_[i].name +
@@ -98,37 +89,51 @@ void GatheredParameters::refuse_write(const Access& access) const {
   throw InternalError(access.operation + ": a write to parameters that are none");
 }
 
-void GatheredParameters::change(const ResidencyChange& change) {
+void GatheredParameters::hold(const std::vector<std::size_t>& units) {
+  const ResidencyChange change = residency_.need(units);
   for (const std::size_t unit : change.drop) drop(unit);
   for (const std::size_t unit : change.fetch) fetch(unit);
+  for (const std::size_t unit : units) wait_for(unit);
 }
 
 // The own piece comes from the shard, like the others' from theirs.
 void GatheredParameters::fetch(std::size_t unit) {
   const Unit& place = layout_.units[unit];
-  memory_->open(unit);
-  std::vector<Work>& reads = reads_[unit];
+  // A GPU copies from pinned memory beside other work, and not from any other.
+  const bool to_gpu = !options_.device().is_cpu();
+  Fetch& fetch = fetches_[unit];
+  fetch.values = at::empty({place.range.numel()}, options_.device(at::kCPU).pinned_memory(to_gpu));
   const int ranks = communicator_.world_size();
   for (std::size_t b = place.first_bucket; b < place.end_bucket; ++b) {
     const FlatRange range = layout_.buckets[b].range;
-    const at::Tensor bucket = whole_.narrow(0, memory_->place_of(unit, range.begin), range.numel());
+    const at::Tensor bucket =
+        fetch.values.narrow(0, range.begin - place.range.begin, range.numel());
     for (int i = 0; i < ranks; ++i) {
       const int r = (communicator_.rank() + i) % ranks;  // not all the same one at a time
-      reads.push_back(read_piece(r, b, bucket));
+      fetch.reads.push_back(read_piece(r, b, bucket));
     }
   }
 }
 
+void GatheredParameters::Fetch::wait() {
+  for (Work& read : reads) read.wait();
+}
+
 void GatheredParameters::wait_for(std::size_t unit) {
-  const auto reads = reads_.find(unit);
-  if (reads == reads_.end()) return;
-  for (Work& read : reads->second) read.wait();
-  reads_.erase(reads);
+  const auto found = fetches_.find(unit);
+  if (found == fetches_.end()) return;
+  found->second.wait();
+  units_[unit].set_values(found->second.values.to(options_, /*non_blocking=*/true));
+  fetches_.erase(found);
 }
 
 void GatheredParameters::drop(std::size_t unit) {
-  wait_for(unit);
-  memory_->close(unit);
+  const auto found = fetches_.find(unit);
+  if (found != fetches_.end()) {
+    found->second.wait();
+    fetches_.erase(found);
+  }
+  units_[unit].set_values({});
 }
 
 void GatheredParameters::drop_all() {
@@ -138,8 +143,7 @@ void GatheredParameters::drop_all() {
 void GatheredParameters::hold_all_units() {
   std::vector<std::size_t> all(layout_.units.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
-  change(residency_.need(all));
-  for (const std::size_t unit : all) wait_for(unit);
+  hold(all);
 }
 
 void GatheredParameters::hold_all() {

@@ -40,7 +40,7 @@ std::int64_t optimizer_bytes(const ModuleTensors& tensors, const EngineOptions& 
       options.optimizer, internal::make_rule_parameters(options, tensors.trainable, layout));
   const auto copies =
       static_cast<std::int64_t>(rule->flat_state().size()) + (options.ema_decay > 0 ? 1 : 0);
-  const bool masters = options.precision == Precision::kBFloat16 || options.offload_optimizer;
+  const bool masters = internal::keeps_masters(options, tensors.trainable.front().tensor.device());
   const std::int64_t more = (masters ? 1 : 0) + (options.offload_optimizer ? 1 : 0);  // gradients
   std::int64_t bytes = (copies + more) * shard.numel * kFloatBytes;
   for (const internal::WholeState& state : rule->whole_state())

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <string_view>
@@ -55,16 +56,18 @@ bool is_finite(const c10::IValue& value) {
   return finite;
 }
 
-/// The modules' own parameters, by where they lie.
+/// The modules' own parameters, by where they lie in their storages: not by addresses, which
+/// parameters that are sharded do not always have.
 class ParameterPlaces {
  public:
   explicit ParameterPlaces(const torch::nn::Module& module) {
     for (const auto& item : module.named_parameters()) {
       const at::Tensor& parameter = item.value();
       if (!parameter.defined() || parameter.numel() == 0) continue;
-      const auto* begin = static_cast<const char*>(parameter.const_data_ptr());
+      const std::int64_t begin = byte_offset(parameter);
       const std::size_t dot = item.key().rfind('.');
-      places_.push_back({begin, begin + parameter.nbytes(),
+      places_.push_back({parameter.storage().unsafeGetStorageImpl(), begin,
+                         begin + static_cast<std::int64_t>(parameter.nbytes()),
                          dot == std::string::npos ? "itself" : item.key().substr(0, dot)});
     }
   }
@@ -73,19 +76,25 @@ class ParameterPlaces {
   /// none.
   const std::string* module_of(const at::Tensor& tensor) const {
     if (!is_number(tensor) || tensor.numel() == 0) return nullptr;
-    const auto* at = static_cast<const char*>(tensor.const_data_ptr());
-    for (const auto& [begin, end, module] : places_) {
-      if (begin <= at && at < end) return &module;
+    const std::int64_t offset = byte_offset(tensor);
+    for (const auto& [storage, begin, end, module] : places_) {
+      if (storage == tensor.storage().unsafeGetStorageImpl() && begin <= offset && offset < end)
+        return &module;
     }
     return nullptr;
   }
 
  private:
   struct Place {
-    const char* begin;
-    const char* end;
+    const c10::StorageImpl* storage;
+    std::int64_t begin;  // in bytes
+    std::int64_t end;
     std::string module;
   };
+  static std::int64_t byte_offset(const at::Tensor& tensor) {
+    return tensor.storage_offset() * static_cast<std::int64_t>(tensor.itemsize());
+  }
+
   std::vector<Place> places_;
 };
 

@@ -3,7 +3,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -17,9 +16,15 @@ namespace muster::internal {
 
 /// Lives as long as a tensor of the memory does.
 struct WatchedMemory::Watch {
-  std::shared_ptr<void> memory;
+  std::size_t number;
   std::int64_t element_bytes;
   AccessListener* listener;  // null when nobody listens any more
+};
+
+/// What a storage's pointer belongs to.
+struct WatchedMemory::Values {
+  std::shared_ptr<Watch> watch;
+  at::Tensor values;  // perhaps undefined
 };
 
 namespace {
@@ -30,17 +35,16 @@ constexpr c10::DispatchKey kKey = c10::DispatchKey::TESTING_ONLY_GenericWrapper;
 
 }  // namespace
 
-// What the storage's memory is released by tells whose it is.
-void WatchedMemory::end_watch(void* watch) { delete static_cast<std::shared_ptr<Watch>*>(watch); }
+// What a storage's memory is released by tells whose it is.
+void WatchedMemory::end_values(void* values) { delete static_cast<Values*>(values); }
 
 /// Null for a tensor that is not watched.
 const WatchedMemory::Watch* watch_of(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.key_set().has(kKey) || !tensor.has_storage()) return nullptr;
-  const auto* watch =
-      tensor.storage().data_ptr().cast_context<std::shared_ptr<WatchedMemory::Watch>>(
-          &WatchedMemory::end_watch);
-  if (watch == nullptr) return nullptr;
-  if ((*watch)->listener != nullptr) return watch->get();
+  const auto* values =
+      tensor.storage().data_ptr().cast_context<WatchedMemory::Values>(&WatchedMemory::end_values);
+  if (values == nullptr) return nullptr;
+  if (values->watch->listener != nullptr) return values->watch.get();
   throw UserError(
       "parameter: expected the Engine that holds it, since its values are sharded over ranks, "
       "found none; keep the engine, or take Engine::whole_state() first");
@@ -82,8 +86,9 @@ class Accesses {
     for (std::int64_t d = 0; d < tensor.dim(); ++d) end += (tensor.size(d) - 1) * tensor.stride(d);
     // A view of another dtype has elements of another size.
     const auto item = static_cast<std::int64_t>(tensor.itemsize());
-    const FlatRange range{tensor.storage_offset() * item / watch->element_bytes,
-                          (end * item - 1) / watch->element_bytes + 1};
+    const WatchedRange range{watch->number,
+                             {tensor.storage_offset() * item / watch->element_bytes,
+                              (end * item - 1) / watch->element_bytes + 1}};
     (writes ? access_.writes : access_.reads).push_back(range);
   }
 
@@ -111,36 +116,35 @@ TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericWrapper, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
 }
 
-WatchedMemory::WatchedMemory(std::shared_ptr<void> memory, std::int64_t numel, at::ScalarType dtype,
-                             AccessListener& listener)
-    : watch_(std::make_shared<Watch>(Watch{
-          std::move(memory), static_cast<std::int64_t>(c10::elementSize(dtype)), &listener})) {
-  const auto bytes = static_cast<std::size_t>(numel * watch_->element_bytes);
-  c10::DataPtr data(watch_->memory.get(), new std::shared_ptr<Watch>(watch_), &end_watch,
-                    c10::kCPU);
-  const c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(data));
-  auto whole = c10::make_intrusive<c10::TensorImpl>(
-      c10::Storage(storage), c10::DispatchKeySet({c10::DispatchKey::CPU, kKey}),
-      c10::scalarTypeToTypeMeta(dtype));
-  whole->set_sizes_contiguous({numel});
-  whole_ = at::Tensor(std::move(whole));
-}
+WatchedMemory::WatchedMemory(std::size_t number, std::int64_t numel,
+                             const at::TensorOptions& options, AccessListener& listener)
+    : watch_(std::make_shared<Watch>(
+          Watch{number, static_cast<std::int64_t>(options.dtype().itemsize()), &listener})),
+      options_(options),
+      storage_(c10::Storage::use_byte_size_t(),
+               static_cast<std::size_t>(numel * watch_->element_bytes), pointer_to({})) {}
 
 WatchedMemory::~WatchedMemory() { watch_->listener = nullptr; }
 
-// A tensor of its own instead of a view, so that each has its own version and no base.
-at::Tensor WatchedMemory::tensor(std::int64_t begin, at::IntArrayRef sizes) const {
-  auto part = c10::make_intrusive<c10::TensorImpl>(
-      c10::TensorImpl::VIEW, c10::Storage(whole_.storage()), whole_.key_set(), whole_.dtype());
-  part->set_storage_offset(begin);
-  part->set_sizes_contiguous(sizes);
-  return at::Tensor(std::move(part));
+c10::DataPtr WatchedMemory::pointer_to(const at::Tensor& values) const {
+  void* const data = values.defined() ? values.mutable_data_ptr() : nullptr;
+  return {data, new Values{watch_, values}, &end_values, options_.device()};
 }
 
+void WatchedMemory::set_values(const at::Tensor& values) {
+  storage_.set_data_ptr_noswap(pointer_to(values));
+}
+
+// A tensor of its own instead of a view, so that each has its own version and no base.
 void WatchedMemory::take_place_of(at::Tensor parameter, std::int64_t begin) const {
   // Comparing the two is an operation, too.
   const c10::impl::ExcludeDispatchKeyGuard unheard(kKey);
-  parameter.set_data(tensor(begin, parameter.sizes()));
+  auto part = c10::make_intrusive<c10::TensorImpl>(
+      c10::Storage(storage_), c10::DispatchKeySet({options_.computeDispatchKey(), kKey}),
+      options_.dtype());
+  part->set_storage_offset(begin);
+  part->set_sizes_contiguous(parameter.sizes());
+  parameter.set_data(at::Tensor(std::move(part)));
 }
 
 namespace {
@@ -155,9 +159,9 @@ class Counter : public AccessListener {
 
 void check_parameter_access() {
   const at::AutoGradMode with_gradients(true);
-  const std::shared_ptr<float> memory(new float[4]{1, 2, 3, 4}, std::default_delete<float[]>());
   Counter counter;
-  const WatchedMemory watched(memory, 4, at::kFloat, counter);
+  WatchedMemory watched(0, 4, at::TensorOptions(at::kFloat), counter);
+  watched.set_values(at::ones({4}));
   at::Tensor leaf = at::ones({2, 2});
   watched.take_place_of(leaf, 0);
   leaf.requires_grad_(true);

@@ -1,10 +1,11 @@
-// Hears of every LibTorch operation that uses certain tensors, before it runs: in forward passes
-// and in backward ones, in any model, without a change to it.
+// Hears of every LibTorch operation that uses certain tensors, before it runs, and gives them their
+// values then: in forward passes and in backward ones, in any model, without a change to it.
 #ifndef MUSTER_TRAINER_SRC_PARAMETER_ACCESS_H_
 #define MUSTER_TRAINER_SRC_PARAMETER_ACCESS_H_
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,11 +15,17 @@
 
 namespace muster::internal {
 
-/// What one operation uses of watched memory, in elements of its dtype.
+/// Elements of the watched memory with that number, of its dtype.
+struct WatchedRange {
+  std::size_t memory;
+  FlatRange elements;
+};
+
+/// What one operation uses of watched memory.
 struct Access {
   std::string operation;
-  std::vector<FlatRange> reads;
-  std::vector<FlatRange> writes;
+  std::vector<WatchedRange> reads;
+  std::vector<WatchedRange> writes;
 };
 
 class AccessListener {
@@ -28,13 +35,14 @@ class AccessListener {
   virtual void before(const Access& access) = 0;
 };
 
-/// Memory whose tensors carry a dispatch key of their own. LibTorch offers every operation on such
-/// a tensor, and on views of it, to the key's fallback first. Results that are no views do not
-/// carry it.
+/// Tensors that carry a dispatch key of their own, and whose memory comes and goes. LibTorch offers
+/// every operation on such a tensor, and on views of it, to the key's fallback first. Results that
+/// are no views do not carry it.
 class WatchedMemory {
  public:
-  /// Elements of `dtype` from `memory` on, which is kept as long as a tensor needs it.
-  WatchedMemory(std::shared_ptr<void> memory, std::int64_t numel, at::ScalarType dtype,
+  /// `numel` elements of the dtype and on the device of `options`, which `listener` hears of by
+  /// `number`. They have no memory yet.
+  WatchedMemory(std::size_t number, std::int64_t numel, const at::TensorOptions& options,
                 AccessListener& listener);
   /// From now on operations on the tensors throw UserError.
   ~WatchedMemory();
@@ -44,15 +52,21 @@ class WatchedMemory {
   /// The parameter's data are from now on those from element `begin` on, contiguous, in the shape
   /// it has. Its listener does not hear of it.
   void take_place_of(at::Tensor parameter, std::int64_t begin) const;
+  /// The elements are from now on those of `values`, [numel], which is kept as long as they are;
+  /// where that is undefined they have no memory, and asking for their address is LibTorch's
+  /// error.
+  void set_values(const at::Tensor& values);
 
  private:
   struct Watch;
-  static void end_watch(void* watch);
-  at::Tensor tensor(std::int64_t begin, at::IntArrayRef sizes) const;
+  struct Values;
+  static void end_values(void* values);
+  c10::DataPtr pointer_to(const at::Tensor& values) const;
   friend const Watch* watch_of(const at::Tensor& tensor);
 
   std::shared_ptr<Watch> watch_;
-  at::Tensor whole_;
+  at::TensorOptions options_;
+  c10::Storage storage_;  // of all the tensors
 };
 
 /// Throws InternalError when LibTorch does not work so: on a leaf, and in backward on its views.

@@ -131,7 +131,7 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("replicate-between-nodes", &replicate_between_nodes,
           "At stage 3 each node keeps all parameters, which its ranks share");
   set.add("prefetch-units", &prefetch_units,
-          "Blocks of parameters fetched ahead, at stage 3 between nodes");
+          "Blocks of parameters fetched ahead, at stage 3 between nodes and on GPUs");
   set.add("prefetch", &prefetch, "Micro-batches prepared ahead");
   set.add("activation-checkpointing", &activation_checkpointing,
           "Keep the inputs of the model's blocks only and run each again in the backward pass, "

@@ -28,28 +28,29 @@ WeightUpdate::WeightUpdate(const EngineOptions& options, std::vector<NamedTensor
 }
 
 std::optional<MasterWeights> WeightUpdate::make_masters(std::vector<NamedTensor>& trainable) {
-  const bool rounds = options_.precision == Precision::kBFloat16;
-  if (!rounds && !options_.offload_optimizer) return std::nullopt;
+  if (!keeps_masters(options_, trainable.front().tensor.device())) return std::nullopt;
   MasterWeights masters(trainable, layout_, shard_, places_.tensors, places_.pieces);
-  if (rounds) make_bfloat16(trainable);
+  if (options_.precision == Precision::kBFloat16) make_bfloat16(trainable);
   return masters;
 }
 
 template <typename Store, typename... More>
-std::unique_ptr<ParameterStore> WeightUpdate::make_store_of(More... more) {
-  return std::make_unique<Store>(trainable_, layout_, shard_, places_.tensors, more...);
+std::unique_ptr<ParameterStore> WeightUpdate::make_store_of(Communicator& communicator,
+                                                            More... more) {
+  return std::make_unique<Store>(trainable_, layout_, shard_, communicator, more...);
 }
 
 std::unique_ptr<ParameterStore> WeightUpdate::make_store(ParameterForm form) {
   switch (form) {
     case ParameterForm::kReplicated:
-      return make_store_of<ReplicatedParameters>();
+      return make_store_of<ReplicatedParameters>(places_.tensors);
     case ParameterForm::kShared:
-      return make_store_of<SharedParameters>();
+      return make_store_of<SharedParameters>(places_.host);
     case ParameterForm::kNode:
-      return make_store_of<NodeParameters>();
+      return make_store_of<NodeParameters>(places_.host);
     case ParameterForm::kGathered:
-      return make_store_of<GatheredParameters>(static_cast<std::size_t>(options_.prefetch_units));
+      return make_store_of<GatheredParameters>(places_.host,
+                                               static_cast<std::size_t>(options_.prefetch_units));
   }
   throw InternalError("parameters: a form that is none");
 }

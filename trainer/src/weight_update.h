@@ -58,7 +58,7 @@ class WeightUpdate {
  private:
   std::unique_ptr<ParameterStore> make_store(ParameterForm form);
   template <typename Store, typename... More>
-  std::unique_ptr<ParameterStore> make_store_of(More... more);
+  std::unique_ptr<ParameterStore> make_store_of(Communicator& communicator, More... more);
   std::optional<MasterWeights> make_masters(std::vector<NamedTensor>& trainable);
 
   /// What the optimizer updates: this rank's piece of bucket `bucket`, in float32, on the device

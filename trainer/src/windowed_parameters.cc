@@ -40,7 +40,7 @@ bool WindowedParameters::unwinding() const {
 void WindowedParameters::take_values(const std::vector<NamedTensor>& parameters) {
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const at::Tensor values = parameters[i].tensor.detach().contiguous().view(-1);
+    const at::Tensor values = parameters[i].tensor.detach().cpu().contiguous().view(-1);
     communicator_.broadcast(values, 0).wait();
     const auto [begin, own] = held_of_shard(layout_, shard_, i, values_);
     own.copy_(values.narrow(0, begin, own.numel()));

@@ -1,4 +1,5 @@
-// What stage 3 between nodes stands on: each rank's shard lies in a window for the others to read.
+// What stage 3 between nodes and on GPUs stands on: each rank's shard lies in a window for the
+// others to read, in host memory.
 #ifndef MUSTER_TRAINER_SRC_WINDOWED_PARAMETERS_H_
 #define MUSTER_TRAINER_SRC_WINDOWED_PARAMETERS_H_
 
@@ -29,7 +30,7 @@ class WindowedParameters : public ParameterStore {
 
   /// Whether an exception takes this away: then the other ranks may not be heard of any more.
   bool unwinding() const;
-  /// Collective. Rank 0's values go into all shards.
+  /// Collective. Rank 0's values go into all shards, from wherever the parameters are.
   void take_values(const std::vector<NamedTensor>& parameters);
   /// Begins to read rank `from`'s piece of a bucket to its place in `values`, those of the bucket.
   Work read_piece(int from, std::size_t bucket, const at::Tensor& values);

@@ -88,7 +88,7 @@ class Engine {
   /// must outlive the engine.
   ///
   /// All of the module is on the CPU, or on one GPU, on every rank alike; `communicator` is the
-  /// World's in both cases. GPUs take a program that links muster::cuda, and stages 0 to 2.
+  /// World's in both cases. GPUs take a program that links muster::cuda.
   ///
   /// Throws ConfigError for a parameter of another dtype or device, or options that do not fit the
   /// world size.
@@ -142,7 +142,7 @@ class Engine {
 
   /// Whole parameters in this process's memory for as long as the result lives: for what reads them
   /// by their addresses, as torch::save() and data_ptr() do, and not by LibTorch's operations. At
-  /// stage 3 between nodes an address has no memory behind it else. No other rank need call it.
+  /// stage 3 between nodes and on GPUs data_ptr() is an error else. No other rank need call it.
   /// Give it back before the engine ends.
   [[nodiscard]] std::shared_ptr<void> hold_parameters();
 

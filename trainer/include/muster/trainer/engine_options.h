@@ -67,7 +67,8 @@ struct EngineOptions {
   double ema_decay = 0.0;   ///< Of an average of weights kept beside the parameters; 0: none.
   bool ema_warmup = false;  ///< The average's decay is at most (1 + step) / (10 + step).
   /// What ranks share instead of holding it whole: 0 nothing, 1 optimizer state, 2 gradients too, 3
-  /// parameters too (Rajbhandari et al. 2020). Never changes bits.
+  /// parameters too (Rajbhandari et al. 2020). On GPUs the parameters that stage 3 shares are
+  /// fetched by way of host memory. Never changes bits.
   int zero_stage = 1;
   /// Float32 weights and the optimizer's state are in host memory, where the update is made, and
   /// not on the GPU that the module is on (Ren et al. 2021, ZeRO-Offload). There AdamW's float32
@@ -79,10 +80,10 @@ struct EngineOptions {
   std::string gpu_transport = "auto";
   /// Stage 3 between nodes: each node has all parameters, of which its ranks share one copy,
   /// instead of each rank a part of all. Gradients and optimizer state stay sharded over all ranks.
-  /// More memory, and nothing to fetch in a step. Never changes bits.
+  /// More memory, and nothing to fetch in a step. Not on GPUs. Never changes bits.
   bool replicate_between_nodes = false;
   /// Blocks of parameters that are fetched before they are needed, where ranks at stage 3 do not
-  /// share memory. Never changes bits.
+  /// share memory, or train on GPUs. Never changes bits.
   std::int64_t prefetch_units = 1;
   std::int64_t bucket_mib = 16;  ///< Gradients reduced in one collective. Never changes bits.
   /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases

@@ -21,8 +21,9 @@ struct MemoryUse {
   /// With the average of weights, the masters of kBFloat16, and what offloading keeps besides.
   std::int64_t optimizer = 0;
 
-  /// More during a step, at stage 3 where ranks do not share memory: the blocks of parameters that
-  /// are held at once, EngineOptions::prefetch_units + 2 of them. Not in total().
+  /// More during a step, at stage 3 where ranks do not share memory, or train on GPUs: the blocks
+  /// of parameters that are held at once, EngineOptions::prefetch_units + 2 of them. Not in
+  /// total().
   std::int64_t blocks = 0;
 
   std::int64_t total() const { return parameters + gradients + optimizer; }
