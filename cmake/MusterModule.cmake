@@ -22,13 +22,19 @@ function(muster_use_torch_pch target)
   endif()
 endfunction()
 
+# muster_use_unity(TARGET SIZE): compiles so many of its sources at once, where that was asked for. Names in
+# unnamed namespaces meet there, so they must differ within a target.
+function(muster_use_unity target size)
+  if(MUSTER_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${size})
+  endif()
+endfunction()
+
 # muster_use_torch(TARGET): for targets whose sources mostly include torch/torch.h.
 function(muster_use_torch target)
   target_link_libraries(${target} PRIVATE LibTorch::LibTorch)
   muster_use_torch_pch(${target})
-  if(MUSTER_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
-  endif()
+  muster_use_unity(${target} 8)
 endfunction()
 
 # muster_kernel_sources(SOURCE...): gives *_kernels.cc files their own options in every preset.
@@ -65,6 +71,8 @@ function(muster_add_module name)
   muster_kernel_sources(${sources})
   if(arg_TORCH)
     muster_use_torch(${target})
+  else()
+    muster_use_unity(${target} 16)
   endif()
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${here}/include FILES ${headers})
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -68,7 +68,7 @@ constexpr int kDoublings = 12;  // one byte, doubled so often, is a stream
 using Matrix = std::array<std::uint32_t, 32>;  // where each bit goes
 using ShiftTables = std::array<std::array<std::uint32_t, 256>, 4>;
 
-constexpr std::uint32_t apply(const Matrix& matrix, std::uint32_t vector) {
+constexpr std::uint32_t times(const Matrix& matrix, std::uint32_t vector) {
   std::uint32_t sum = 0;
   for (std::size_t bit = 0; bit < 32; ++bit) sum ^= ((vector >> bit) & 1u) ? matrix[bit] : 0u;
   return sum;
@@ -82,13 +82,13 @@ constexpr ShiftTables make_shift_tables() {
   }
   for (int doubling = 0; doubling < kDoublings; ++doubling) {
     Matrix twice{};
-    for (std::size_t bit = 0; bit < 32; ++bit) twice[bit] = apply(shift, shift[bit]);
+    for (std::size_t bit = 0; bit < 32; ++bit) twice[bit] = times(shift, shift[bit]);
     shift = twice;
   }
   ShiftTables tables{};
   for (std::size_t byte = 0; byte < 4; ++byte) {
     for (std::uint32_t value = 0; value < 256; ++value) {
-      tables[byte][value] = apply(shift, value << (8 * byte));
+      tables[byte][value] = times(shift, value << (8 * byte));
     }
   }
   return tables;

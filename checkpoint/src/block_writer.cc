@@ -16,11 +16,6 @@ namespace muster::checkpoint::internal {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
-constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
-// One computes a checksum, two keep the disk busy.
-constexpr std::size_t kThreads = 3;
-// So far further threads cost more than they bring.
-constexpr std::size_t kSlicesForOneThread = 3;
 
 /// A part of a body, of whole chunks unless it is the last.
 Body slice_of(const Body& body, std::int64_t begin) {
@@ -90,12 +85,11 @@ void BlockWriter::flush() {
 void write_bodies(const std::vector<Body>& bodies, const WaitForBytes& wait_for_bytes,
                   WritableFile& file) {
   const std::vector<Body> slices = slices_of(bodies);
-  share_tasks(slices.size(), slices.size() <= kSlicesForOneThread ? 1 : kThreads,
-              [&](std::size_t i, std::size_t thread) {
-                // While a step waits for the copy, one thread beside it is enough.
-                if (thread > 0 && wait_for_bytes) wait_for_bytes(last_byte_of(slices));
-                write_slice(slices[i], wait_for_bytes, file);
-              });
+  share_tasks(slices.size(), threads_for(slices.size()), [&](std::size_t i, std::size_t thread) {
+    // While a step waits for the copy, one thread beside it is enough.
+    if (thread > 0 && wait_for_bytes) wait_for_bytes(last_byte_of(slices));
+    write_slice(slices[i], wait_for_bytes, file);
+  });
 }
 
 void tell_once_if_not_direct(const std::filesystem::path& path, const WritableFile& file) {

@@ -20,11 +20,8 @@ namespace muster::checkpoint::internal {
 namespace {
 
 constexpr std::int64_t kBlockBytes = kDirectBlockBytes;
-constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
 // Skipping less than this costs more than reading it.
 constexpr std::int64_t kGapBytes = 64 << 10;
-constexpr std::size_t kThreads = 3;
-constexpr std::size_t kSlicesForOneThread = 3;
 
 std::int64_t blocks_down(std::int64_t bytes) { return bytes / kBlockBytes * kBlockBytes; }
 std::int64_t blocks_up(std::int64_t bytes) { return blocks_down(bytes + kBlockBytes - 1); }
@@ -82,7 +79,7 @@ std::vector<Slice> slices_of(const Chunks& chunks) {
 class FileReader {
  public:
   FileReader(const FileReads& reads, AtDamage at_damage, Env& env)
-      : reads_(reads), at_damage_(at_damage), buffers_(kThreads) {
+      : reads_(reads), at_damage_(at_damage), buffers_(kMostThreads) {
     collect("", 0, [&] {
       file_ = with_read_errors("reading checkpoint file",
                                [&] { return env.open_large_file(reads_.path); });
@@ -96,16 +93,15 @@ class FileReader {
     // The many small reads of the structure come first, beside the first slices.
     const std::size_t first_slice = reads_.pieces != nullptr ? 1 : 0;
     const std::size_t tasks = first_slice + slices.size();
-    share_tasks(tasks, slices.size() <= kSlicesForOneThread ? 1 : kThreads,
-                [&](std::size_t task, std::size_t thread) {
-                  if (stopped()) return;
-                  std::byte* buffer = buffer_of(thread);
-                  if (task < first_slice) {
-                    check_structure(buffer);
-                  } else {
-                    read_slice(slices[task - first_slice], buffer);
-                  }
-                });
+    share_tasks(tasks, threads_for(slices.size()), [&](std::size_t task, std::size_t thread) {
+      if (stopped()) return;
+      std::byte* buffer = buffer_of(thread);
+      if (task < first_slice) {
+        check_structure(buffer);
+      } else {
+        read_slice(slices[task - first_slice], buffer);
+      }
+    });
     std::sort(problems_.begin(), problems_.end(),
               [](const Problem& a, const Problem& b) { return a.offset_bytes < b.offset_bytes; });
     return std::move(problems_);

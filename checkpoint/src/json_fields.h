@@ -3,6 +3,7 @@
 #define MUSTER_CHECKPOINT_SRC_JSON_FIELDS_H_
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,8 @@ class JsonFields {
 
   const std::string& place() const { return place_; }
   /// An integer within [least, most]; a float, even a whole one, is refused.
-  std::int64_t integer(const char* key, std::int64_t least, std::int64_t most) const;
+  std::int64_t integer(const char* key, std::int64_t least,
+                       std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
   std::string text(const char* key) const;
   const Json& array(const char* key) const;
   const Json& any(const char* key) const;

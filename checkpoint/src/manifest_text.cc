@@ -17,7 +17,6 @@ namespace {
 using internal::JsonFields;
 
 constexpr const char* kFormatName = "muster-checkpoint";
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
 
 Json tensor_to_json(const std::string& name, const TensorEntry& entry) {
@@ -42,7 +41,7 @@ Piece piece_from_json(const Json& json, const std::string& place, const TensorEn
   piece.file = static_cast<int>(fields.integer("file", 0, world_size - 1));
   piece.begin = fields.integer("begin", 0, numel);
   piece.end = fields.integer("end", piece.begin, numel);
-  piece.offset_bytes = fields.integer("offset", 0, kMax);
+  piece.offset_bytes = fields.integer("offset", 0);
   const std::int64_t bytes = (piece.end - piece.begin) * dtype_bytes(entry.dtype);
   piece.chunk_crc32c = fields.checksums("crc32c", internal::chunk_count(bytes));
   return piece;
@@ -76,7 +75,7 @@ void read_files(Manifest& manifest, const JsonFields& fields) {
   const Json& files = fields.array("files");
   for (std::size_t f = 0; f < files.size(); ++f) {
     const JsonFields file(files[f], fields.place() + ": files[" + std::to_string(f) + "]");
-    manifest.files.push_back({file.text("file"), file.integer("bytes", 0, kMax),
+    manifest.files.push_back({file.text("file"), file.integer("bytes", 0),
                               file.checksums("structure_crc32c", 1).front()});
   }
 }
@@ -97,7 +96,7 @@ void check_format(const JsonFields& fields) {
   if (fields.text("format") != kFormatName) {
     fields.refuse("format", std::string("\"") + kFormatName + "\"", fields.any("format"));
   }
-  const std::int64_t version = fields.integer("version", 1, kMax);
+  const std::int64_t version = fields.integer("version", 1);
   if (version <= kFormatVersion) return;
   throw internal::Undecided(fields.place() + ": expected checkpoint format version " +
                             std::to_string(kFormatVersion) + " or older, found version " +
@@ -140,7 +139,7 @@ Manifest Manifest::from_text(std::string_view text, const std::string& origin) {
   check_format(fields);
   Manifest manifest;
   manifest.muster_version = fields.text("muster_version");
-  manifest.step = fields.integer("step", 0, kMax);
+  manifest.step = fields.integer("step", 0);
   manifest.generation = static_cast<int>(fields.integer("generation", 0, kMaxInt));
   manifest.world_size = static_cast<int>(fields.integer("world_size", 1, kMaxInt));
   manifest.run_state = fields.any("run_state");

@@ -17,7 +17,6 @@ namespace {
 constexpr const char* kRegistryFormat = "muster-registry";
 constexpr const char* kVersionFormat = "muster-model-version";
 constexpr const char* kPromotionFormat = "muster-promotion";
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 
 std::string record_text(const char* format, const Json& members) {
   Json json = {{"format", format}, {"version", kRegistryFormatVersion}};
@@ -36,7 +35,7 @@ Json parse_record(std::string_view text, const char* format, const std::string& 
   if (fields.text("format") != format) {
     fields.refuse("format", std::string("\"") + format + "\"", fields.any("format"));
   }
-  const std::int64_t version = fields.integer("version", 1, kMax);
+  const std::int64_t version = fields.integer("version", 1);
   if (version <= kRegistryFormatVersion) return json;
   throw Undecided(origin + ": expected registry format version " +
                   std::to_string(kRegistryFormatVersion) + " or older, found version " +
@@ -83,7 +82,7 @@ ModelVersion version_from_text(std::string_view text, const std::string& origin)
   ModelVersion version;
   version.name = fields.text("model");
   version.digest = fields.text("digest");
-  version.step = fields.integer("step", 0, kMax);
+  version.step = fields.integer("step", 0);
   version.registered_at = fields.text("registered_at");
   version.registration.run = fields.text("run");
   version.registration.parent = fields.text("parent");

@@ -11,8 +11,6 @@
 namespace muster::checkpoint {
 namespace {
 
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
-
 StoredRange stored_range_from_json(const Json& json, const std::string& place) {
   const internal::JsonFields fields(json, place);
   StoredRange stored;
@@ -23,7 +21,7 @@ StoredRange stored_range_from_json(const Json& json, const std::string& place) {
       checked_numel(stored.range.name, stored.range.dtype, stored.range.shape);
   stored.range.begin = fields.integer("begin", 0, numel);
   stored.range.end = fields.integer("end", stored.range.begin, numel);
-  stored.offset_bytes = fields.integer("offset", 0, kMax);
+  stored.offset_bytes = fields.integer("offset", 0);
   stored.chunk_crc32c = fields.checksums("crc32c", internal::chunk_count(stored.range.bytes()));
   return stored;
 }
@@ -56,7 +54,7 @@ ShardRecord ShardRecord::from_json(const Json& json) {
       static_cast<int>(fields.integer("world_size", 1, std::numeric_limits<int>::max()));
   record.rank = static_cast<int>(fields.integer("rank", 0, record.world_size - 1));
   record.file = fields.text("file");
-  record.bytes = fields.integer("bytes", 0, kMax);
+  record.bytes = fields.integer("bytes", 0);
   record.structure_crc32c = fields.checksums("structure_crc32c", 1).front();
   const Json& ranges = fields.array("ranges");
   for (std::size_t i = 0; i < ranges.size(); ++i) {

@@ -4,11 +4,26 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <thread>
 #include <vector>
 
+#include "muster/checkpoint/shard_record.h"
+
 namespace muster::checkpoint::internal {
+
+/// Bodies are shared in slices of so many bytes, of whole chunks.
+inline constexpr std::int64_t kSliceBytes = 4 * kChunkBytes;
+
+/// One computes a checksum, two keep the disk busy.
+inline constexpr std::size_t kMostThreads = 3;
+
+/// For so few slices further threads cost more than they bring.
+inline std::size_t threads_for(std::size_t slices) {
+  constexpr std::size_t kSlicesForOneThread = 3;
+  return slices <= kSlicesForOneThread ? 1 : kMostThreads;
+}
 
 /// Calls `task(i, thread)` once for each i in [0, count), begun in order, on `threads` threads (1
 /// or more), of which the caller's is number 0. After an error no further task is begun; the first

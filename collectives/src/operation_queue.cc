@@ -14,13 +14,13 @@ namespace {
 // While operations keep coming the progress thread naps instead of sleeping, which saves their
 // callers a wake-up. Each nap in which it was not needed is followed by one twice as long: callers
 // that wait at once run their operations themselves, and want the core for it.
-constexpr auto kNap = std::chrono::microseconds(50);
+constexpr auto kFirstNap = std::chrono::microseconds(50);
 constexpr auto kLongestNap = std::chrono::microseconds(800);
 // Turns in which no transfer went on, before the runner naps between turns.
 constexpr int kTurnsBeforeNap = 1000;
 // Between two looks at the peers' health, whatever goes on meanwhile: data for one peer say nothing
 // of another.
-constexpr auto kBetweenChecks = std::chrono::milliseconds(2);
+constexpr auto kBetweenHealthLooks = std::chrono::milliseconds(2);
 // And of turns without a nap between two looks at the clock.
 constexpr int kTurnsBetweenClockReads = 64;
 
@@ -207,16 +207,16 @@ void OperationQueue::stop() {
 
 void OperationQueue::progress() {
   std::unique_lock<std::mutex> lock(mutex_);
-  auto nap = kNap;
+  auto nap = kFirstNap;
   while (!stopping_) {
     if (!items_.empty() && !has_runner_) {
       run_some(lock);
-      nap = kNap;
+      nap = kFirstNap;
     } else if (items_.empty() && nap > kLongestNap) {
       progress_sleeps_ = true;
       submitted_.wait(lock);
       progress_sleeps_ = false;
-      nap = kNap;
+      nap = kFirstNap;
     } else {
       submitted_.wait_for(lock, nap);
       nap = std::min(2 * nap, 2 * kLongestNap);
@@ -266,13 +266,13 @@ void OperationQueue::turn_to(const std::vector<std::shared_ptr<Item>>& transfers
   }
   const bool naps = idle_turns_ >= kTurnsBeforeNap;
   if (naps || turns_ % kTurnsBetweenClockReads == 0) check_in_time(going_on);
-  if (naps) std::this_thread::sleep_for(kNap);
+  if (naps) std::this_thread::sleep_for(kFirstNap);
 }
 
 void OperationQueue::check_in_time(const std::vector<std::shared_ptr<Item>>& transfers) {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_check_) return;
-  next_check_ = now + kBetweenChecks;
+  next_check_ = now + kBetweenHealthLooks;
   for (const auto& transfer : transfers) transfer->check();
 }
 

@@ -10,7 +10,6 @@ namespace muster::internal {
 namespace {
 
 constexpr int kReceptionBlock = 1;  // NodeGroup::everyone() has block 0
-constexpr std::int64_t kLookUs = 2000;
 
 struct Charter {
   std::uint64_t log_offset;

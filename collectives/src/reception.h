@@ -13,6 +13,9 @@
 
 namespace muster::internal {
 
+/// Between two looks at who has come and who is left, where nothing is heard.
+inline constexpr std::int64_t kLookUs = 2000;
+
 /// A generation of a group, as one of its ranks sees it.
 struct Members {
   NodeGroup group;

@@ -6,12 +6,6 @@
 #include "muster/base/error.h"
 
 namespace muster::internal {
-namespace {
-
-// Between two looks at who is left.
-constexpr std::int64_t kLookUs = 2000;
-
-}  // namespace
 
 Regroup::Regroup(SymmetricMemory& memory, Rendezvous& rendezvous, int rank)
     : memory_(memory),

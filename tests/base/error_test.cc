@@ -1,6 +1,7 @@
 // Errors and checks: frozen exit codes, kinds, and messages that hold both values.
 #include "muster/base/error.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -12,6 +13,8 @@
 
 namespace muster {
 namespace {
+
+using ::testing::HasSubstr;
 
 template <typename E>
 void expect_error(const char* kind, int exit_code) {
@@ -29,10 +32,6 @@ std::string failed_check(Body body) {
     return e.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 TEST(Error, KindsAndExitCodesAreFrozen) {
@@ -57,13 +56,13 @@ TEST(Error, ErrnoTextHoldsTheName) {
 TEST(Check, MessageHoldsTextBothValuesPlaceAndAddition) {
   const int found = 3;
   const std::string message = failed_check([&] { MUSTER_CHECK_EQ(found, 4) << "of rank " << 7; });
-  EXPECT_TRUE(contains(message, "found == 4 (3 against 4); of rank 7")) << message;
-  EXPECT_TRUE(contains(message, "error_test.cc:")) << message;
+  EXPECT_THAT(message, HasSubstr("found == 4 (3 against 4); of rank 7"));
+  EXPECT_THAT(message, HasSubstr("error_test.cc:"));
 }
 
 TEST(Check, PlainConditionNamesItself) {
   const std::string message = failed_check([] { MUSTER_CHECK(1 > 2) << "why"; });
-  EXPECT_TRUE(contains(message, "1 > 2; why")) << message;
+  EXPECT_THAT(message, HasSubstr("1 > 2; why"));
 }
 
 TEST(Check, EveryComparisonHoldsAndFails) {
@@ -87,7 +86,7 @@ TEST(Check, EvaluatesEachOperandOnce) {
   const auto next = [&calls] { return ++calls; };
   const std::string message = failed_check([&] { MUSTER_CHECK_EQ(next(), 0); });
   EXPECT_EQ(calls, 1);
-  EXPECT_TRUE(contains(message, "(1 against 0)")) << message;
+  EXPECT_THAT(message, HasSubstr("(1 against 0)"));
 }
 
 TEST(Check, IntegersCompareByValueAcrossSigns) {
@@ -98,7 +97,7 @@ TEST(Check, IntegersCompareByValueAcrossSigns) {
 
 TEST(Check, TextsCompare) {
   const std::string message = failed_check([] { MUSTER_CHECK_EQ(std::string("sum"), "max"); });
-  EXPECT_TRUE(contains(message, "(sum against max)")) << message;
+  EXPECT_THAT(message, HasSubstr("(sum against max)"));
 }
 
 TEST(Check, LeavesAnElseToItsIf) {

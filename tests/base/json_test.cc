@@ -1,6 +1,7 @@
 // Parsing JSON and reading its fields with our errors.
 #include "muster/base/json.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -13,6 +14,8 @@
 namespace muster {
 namespace {
 
+using ::testing::HasSubstr;
+
 template <typename Body>
 std::string data_error(Body body) {
   try {
@@ -21,10 +24,6 @@ std::string data_error(Body body) {
     return e.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 TEST(Json, KeepsKeysInTheOrderWritten) {
@@ -36,8 +35,8 @@ TEST(Json, BrokenTextNamesOriginAndPlace) {
     EXPECT_THROW(parse_json(text, "here"), DataError) << text;
   }
   const std::string message = data_error([] { parse_json("{\n \"a\": ?}", "run/manifest.json"); });
-  EXPECT_TRUE(contains(message, "run/manifest.json: expected JSON, found")) << message;
-  EXPECT_TRUE(contains(message, "line 2, column 7")) << message;
+  EXPECT_THAT(message, HasSubstr("run/manifest.json: expected JSON, found"));
+  EXPECT_THAT(message, HasSubstr("line 2, column 7"));
 }
 
 TEST(JsonField, ReadsEachType) {
@@ -56,8 +55,8 @@ TEST(JsonField, ReadsEachType) {
 TEST(JsonField, MissingFieldAndNoObjectAreDataErrors) {
   const std::string message =
       data_error([] { json_field<int>(parse_json("{}", ""), "step", "shard 3"); });
-  EXPECT_TRUE(contains(message, "shard 3: expected the field 'step'")) << message;
-  EXPECT_TRUE(contains(message, "no such field")) << message;
+  EXPECT_THAT(message, HasSubstr("shard 3: expected the field 'step'"));
+  EXPECT_THAT(message, HasSubstr("no such field"));
   EXPECT_THROW(json_field<int>(parse_json("[1]", ""), "step", "x"), DataError);
   EXPECT_THROW(json_field<int>(parse_json("null", ""), "step", "x"), DataError);
 }
@@ -65,9 +64,9 @@ TEST(JsonField, MissingFieldAndNoObjectAreDataErrors) {
 TEST(JsonField, WrongTypeSaysWhatWasFound) {
   const Json json = parse_json(R"({"s": "seven", "n": null})", "text");
   const std::string as_number = data_error([&] { json_field<double>(json, "s", "text"); });
-  EXPECT_TRUE(contains(as_number, "string")) << as_number;
+  EXPECT_THAT(as_number, HasSubstr("string"));
   const std::string as_integer = data_error([&] { json_field<int>(json, "s", "text"); });
-  EXPECT_TRUE(contains(as_integer, "\"seven\"")) << as_integer;
+  EXPECT_THAT(as_integer, HasSubstr("\"seven\""));
   EXPECT_THROW(json_field<std::string>(json, "n", "text"), DataError);
   EXPECT_THROW(json_field<bool>(json, "s", "text"), DataError);
 }

@@ -19,8 +19,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr auto kTimeout = milliseconds(20000);
-constexpr auto kDeadline = milliseconds(10000);
+constexpr auto kPeerTimeout = milliseconds(20000);
+constexpr auto kShrinkDeadline = milliseconds(10000);
 
 /// Small, staged and direct; the canonical forms give the bits that one rank alone gives.
 void check_results(Communicator& communicator) {
@@ -68,7 +68,7 @@ TEST(ShmShrink, GoesOnAfterADeathInAnyOperationAndAfterAnother) {
     };
     const auto body = [&](int rank, Communicator& world) {
       error_of<PeerLost>(rank, [&] { run_until_lost(world, 1); });
-      const auto three = world.shrink(kDeadline);
+      const auto three = world.shrink(kShrinkDeadline);
       EXPECT_EQ(three->world_size(), 3);
       EXPECT_EQ(three->rank(), rank == 0 ? 0 : rank - 1);
       EXPECT_EQ(three->generation(), 1);
@@ -76,13 +76,13 @@ TEST(ShmShrink, GoesOnAfterADeathInAnyOperationAndAfterAnother) {
       check_canonical_at(*three, Memory::kSymmetric, 4096, at::kFloat, 7);
       const std::string message = error_of<PeerLost>(rank, [&] { run_until_lost(*three, 2); });
       EXPECT_THAT(message, HasSubstr("of generation 1"));
-      const auto two = three->shrink(kDeadline);
+      const auto two = three->shrink(kShrinkDeadline);
       EXPECT_EQ(two->rank(), rank == 0 ? 0 : 1);
       EXPECT_EQ(two->generation(), 2);
       EXPECT_THAT(two->previous_ranks(), ElementsAre(0, 1));
       check_canonical_at(*two, Memory::kOrdinary, 4096, at::kFloat, 7);
     };
-    expect_all_but({1, 3}, run_ranks(*memory, 4, kTimeout, body));
+    expect_all_but({1, 3}, run_ranks(*memory, 4, kPeerTimeout, body));
   }
 }
 
@@ -92,7 +92,7 @@ TEST(ShmShrink, GivesACommunicatorThatCanDoEverything) {
     if (rank == 0) raise(SIGKILL);
     EXPECT_EQ(world.generation(), 0);
     EXPECT_THAT(world.previous_ranks(), IsEmpty());
-    const auto left = world.shrink(kDeadline);
+    const auto left = world.shrink(kShrinkDeadline);
     check_results(*left);
     check_split(*left);
     check_asynchronous(*left);
@@ -100,7 +100,7 @@ TEST(ShmShrink, GivesACommunicatorThatCanDoEverything) {
     EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.barrier().wait(); }),
                 HasSubstr("shrink() was called"));
   };
-  expect_all_but({0}, run_ranks(*memory, 4, kTimeout, body));
+  expect_all_but({0}, run_ranks(*memory, 4, kPeerTimeout, body));
 }
 
 // A second rank dies while the others are agreeing, or meeting, or long before it would have come.
@@ -120,12 +120,12 @@ TEST(ShmShrink, TakesAnotherRoundWhenMoreAreLostMeanwhile) {
           raise(SIGKILL);
         }).detach();
       }
-      auto left = world.shrink(kDeadline);
+      auto left = world.shrink(kShrinkDeadline);
       if (left->world_size() == 4) {  // all had met before the second died
         error_of<PeerLost>(rank, [&] {
           for (;;) left->all_reduce(at::zeros({100})).wait();
         });
-        left = left->shrink(kDeadline);
+        left = left->shrink(kShrinkDeadline);
       }
       at::Tensor ranks = at::full({1}, rank, at::kLong);
       EXPECT_EQ(left->world_size(), 3);
@@ -133,7 +133,7 @@ TEST(ShmShrink, TakesAnotherRoundWhenMoreAreLostMeanwhile) {
       EXPECT_EQ(ranks.item<std::int64_t>(), 0 + 2 + 4);
       check_canonical_at(*left, Memory::kSymmetric, 4096, at::kFloat, 7);
     };
-    expect_all_but({1, 3}, run_ranks(*memory, 5, kTimeout, body));
+    expect_all_but({1, 3}, run_ranks(*memory, 5, kPeerTimeout, body));
   }
 }
 
@@ -149,7 +149,7 @@ TEST(ShmShrink, ASilentRankIsOutForGood) {
     if (rank == kSilent) {
       EXPECT_THAT(message, AllOf(HasSubstr("went on without rank 1 (this one)"),
                                  HasSubstr("all_reduce(sum, Float, 100000 elements)")));
-      EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.shrink(kDeadline); }),
+      EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.shrink(kShrinkDeadline); }),
                   HasSubstr("went on without it"));
       return;
     }
@@ -174,7 +174,7 @@ TEST(ShmShrink, AfterAnAbortEverybodyGoesOn) {
     } else {
       error_of<PeerLost>(rank, [&] { world.barrier().wait(); });
     }
-    const auto again = world.shrink(kDeadline);
+    const auto again = world.shrink(kShrinkDeadline);
     EXPECT_THAT(again->previous_ranks(), ElementsAre(0, 1, 2));
     check_results(*again);
   });
@@ -187,7 +187,7 @@ TEST(ShmShrink, OneRankCanCallTheOthersTogether) {
       EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.barrier().wait(); }),
                   AllOf(HasSubstr("rank 1 ("), HasSubstr("gave up")));
     }
-    check_results(*world.shrink(kDeadline));
+    check_results(*world.shrink(kShrinkDeadline));
   });
 }
 
@@ -200,7 +200,7 @@ TEST(ShmShrink, DoesNotWaitForRanksThatLeft) {
     if (rank != 1) {
       EXPECT_THAT(error_of<PeerLost>(rank, [&] { part->barrier().wait(); }),
                   AllOf(HasSubstr("rank 1 ("), HasSubstr("left")));
-      const auto left = part->shrink(kDeadline);
+      const auto left = part->shrink(kShrinkDeadline);
       EXPECT_LT(since(begin), 3 * kAtOnce);
       EXPECT_THAT(left->previous_ranks(), ElementsAre(0, 2));
       check_results(*left);
@@ -231,7 +231,7 @@ TEST(ShmShrink, PartsAreShrunkByThemselves) {
         world.barrier().wait();
       };
       error_of<PeerLost>(rank, run_on_all);
-      const auto five = world.shrink(kDeadline);
+      const auto five = world.shrink(kShrinkDeadline);
       EXPECT_THAT(five->previous_ranks(), ElementsAre(0, 1, 2, 3, 5));
       at::Tensor tensor = at::ones({1000});
       five->all_reduce(tensor).wait();
@@ -239,13 +239,13 @@ TEST(ShmShrink, PartsAreShrunkByThemselves) {
       if (rank < 3) {
         check_results(*half);
       } else {
-        const auto left = half->shrink(kDeadline);
+        const auto left = half->shrink(kShrinkDeadline);
         EXPECT_THAT(left->previous_ranks(), ElementsAre(0, 2));
         check_results(*left);
       }
       check_split(*five);
     };
-    expect_all_but({4}, run_ranks(*memory, 6, kTimeout, body));
+    expect_all_but({4}, run_ranks(*memory, 6, kPeerTimeout, body));
   }
 }
 
@@ -259,12 +259,12 @@ TEST(ShmShrink, TheLaunchersWordEndsItToo) {
       while (std::string_view(doing) != "regroup") std::this_thread::yield();
       memory->end_generation();
     });
-    EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.shrink(kDeadline); }),
+    EXPECT_THAT(error_of<PeerLost>(rank, [&] { world.shrink(kShrinkDeadline); }),
                 AllOf(HasSubstr("regroup()"), HasSubstr("launcher ended the generation")));
     launcher.join();
     kill(memory->control().slots[1].pid, SIGKILL);
   };
-  expect_all_but({1}, run_ranks(*memory, 2, kTimeout, body));
+  expect_all_but({1}, run_ranks(*memory, 2, kPeerTimeout, body));
 }
 
 std::int64_t bytes_in_use(const NodeMemory& memory) {
@@ -286,7 +286,7 @@ TEST(ShmShrink, TheMemoryOfOldGenerationsGoesBack) {
       check_results(*current);
       if (rank == victim) raise(SIGKILL);
       error_of<PeerLost>(rank, [&] { current->barrier().wait(); });
-      auto next = current->shrink(kDeadline);
+      auto next = current->shrink(kShrinkDeadline);
       tensor.reset();
       communicator = std::move(next);
       current = communicator.get();
@@ -297,7 +297,7 @@ TEST(ShmShrink, TheMemoryOfOldGenerationsGoesBack) {
     EXPECT_LT(bytes_in_use(*memory), 30 << 20);
     EXPECT_GT(bytes_in_use(*memory), 1 << 20);
   };
-  expect_all_but({1, 2, 3, 4}, run_ranks(*memory, 5, kTimeout, body));
+  expect_all_but({1, 2, 3, 4}, run_ranks(*memory, 5, kPeerTimeout, body));
   EXPECT_LT(bytes_in_use(*memory), 2 << 20);
 }
 

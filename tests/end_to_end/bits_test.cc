@@ -10,7 +10,7 @@
 namespace muster::testing {
 namespace {
 
-constexpr int kSteps = 40;
+constexpr int kBitsSteps = 40;
 
 struct Example {
   const char* program;
@@ -19,7 +19,7 @@ struct Example {
 
 class Bits : public ::testing::TestWithParam<Example> {
  protected:
-  Job make_job() const { return Job(GetParam().program, GetParam().options(kSteps)); }
+  Job make_job() const { return Job(GetParam().program, GetParam().options(kBitsSteps)); }
 };
 
 std::vector<std::string> at_stage(int stage) { return {"--zero-stage", std::to_string(stage)}; }
@@ -30,7 +30,7 @@ TEST_P(Bits, AreTheSameAtEveryWorldSizeAndStage) {
                                                   {2, 2}, {4, 2}, {3, 3}, {4, 3}};
   for (const auto& [world_size, stage] : sizes_and_stages) {
     SCOPED_TRACE("world size " + std::to_string(world_size) + ", stage " + std::to_string(stage));
-    Job job(GetParam().program, GetParam().options(kSteps));
+    Job job(GetParam().program, GetParam().options(kBitsSteps));
     const ProgramResult result = job.run(world_size, {}, at_stage(stage));
     ASSERT_EQ(result.exit_code, 0) << result.err;
     ASSERT_FALSE(job.checkpoint_paths().empty()) << result.err;
@@ -38,7 +38,7 @@ TEST_P(Bits, AreTheSameAtEveryWorldSizeAndStage) {
     if (world_size == 1) {
       hash = job.state_hash();
       metrics = job.metrics();
-      EXPECT_GE(std::count(metrics.begin(), metrics.end(), '\n'), kSteps);
+      EXPECT_GE(std::count(metrics.begin(), metrics.end(), '\n'), kBitsSteps);
     }
     EXPECT_EQ(job.state_hash(), hash);
     EXPECT_EQ(job.metrics(), metrics);
@@ -46,17 +46,17 @@ TEST_P(Bits, AreTheSameAtEveryWorldSizeAndStage) {
 }
 
 TEST_P(Bits, AreTheSameAfterFiveKillsAtOtherWorldSizesAndStages) {
-  Job calm(GetParam().program, GetParam().options(kSteps));
+  Job calm(GetParam().program, GetParam().options(kBitsSteps));
   ASSERT_EQ(calm.run(2).exit_code, 0);
 
   const auto seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  Job job(GetParam().program, GetParam().options(kSteps));
+  Job job(GetParam().program, GetParam().options(kBitsSteps));
   const std::pair<int, int> lives[] = {{3, 1}, {1, 0}, {4, 2}, {2, 3}, {3, 3}};
   int kills = 0;
   for (const auto& [world_size, stage] : lives) {
-    const std::int64_t target = std::uniform_int_distribution<int>(1, kSteps - 5)(random);
+    const std::int64_t target = std::uniform_int_distribution<int>(1, kBitsSteps - 5)(random);
     const int victim = std::uniform_int_distribution<int>(0, world_size - 1)(random);
     auto program = job.start(world_size, {"--max-restarts", "0"}, at_stage(stage));
     wait_until([&] { return !program->running() || job.step() >= target; },
@@ -117,7 +117,7 @@ TEST(Precision, BFloat16ParametersGoOnWithTheSameBitsAfterAKill) {
 
 // What a rule keeps of whole parameters, the average of weights and the groups' settings.
 TEST(Optimizers, GoOnWithTheSameBitsAfterAKill) {
-  std::vector<std::string> options = char_gpt_options(kSteps);
+  std::vector<std::string> options = char_gpt_options(kBitsSteps);
   options.insert(options.end(), {"--optimizer", "adafactor", "--ema", "0.9", "--learning-rate",
                                  "0.02", "--eval-every", "1", "--parameter-groups",
                                  "*.bias: learning-rate-factor=0.5; *: weight-decay=0.1"});
@@ -172,10 +172,10 @@ TEST(ResNet18, TrainsToTheSameBitsAtEveryWorldSize) {
 }
 
 TEST(Elastic, TheLauncherItselfGoesOnWithFewerRanksAndTheSameBits) {
-  Job calm("fashion_mnist", fashion_mnist_options(kSteps));
+  Job calm("fashion_mnist", fashion_mnist_options(kBitsSteps));
   ASSERT_EQ(calm.run(2).exit_code, 0);
   for (const int victim : {0, 2}) {
-    Job job("fashion_mnist", fashion_mnist_options(kSteps));
+    Job job("fashion_mnist", fashion_mnist_options(kBitsSteps));
     auto program = job.start(3, {"--elastic", "2:3"});
     ASSERT_TRUE(wait_until([&] { return job.step() >= 12; }, std::chrono::seconds(60)));
     ASSERT_TRUE(job.signal_rank(victim, SIGKILL));

@@ -28,7 +28,7 @@ using checkpoint::ShardRecord;
 using checkpoint::SourceRange;
 using ::testing::HasSubstr;
 
-constexpr int kRanks = 2;
+constexpr int kWriters = 2;
 
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -53,17 +53,17 @@ class Damaged : public ::testing::Test {
 
   fs::path save(std::int64_t step) {
     std::vector<ShardRecord> records;
-    for (int rank = 0; rank < kRanks; ++rank) {
+    for (int rank = 0; rank < kWriters; ++rank) {
       std::vector<std::vector<std::byte>> memory;
       std::vector<SourceRange> sources;
-      for (const auto& range : state_.shard(rank, kRanks)) {
+      for (const auto& range : state_.shard(rank, kWriters)) {
         memory.emplace_back(static_cast<std::size_t>(range.bytes()));
         state_.fill(range, step, memory.back().data());
         sources.push_back({range, memory.back().data()});
       }
-      records.push_back(store_.write_shard(step, 0, rank, kRanks, sources));
+      records.push_back(store_.write_shard(step, 0, rank, kWriters, sources));
     }
-    return store_.commit(step, 0, records, state_.run_state(step, kRanks));
+    return store_.commit(step, 0, records, state_.run_state(step, kWriters));
   }
 
   /// What verify() says, and opening; empty when all is well.

@@ -28,7 +28,6 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kCheckpointError = static_cast<int>(ExitCode::kCheckpointError);
 constexpr int kKilled = 128 + 9;
 
 class DiskTorture : public ::testing::TestWithParam<const char*> {

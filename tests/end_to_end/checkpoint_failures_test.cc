@@ -12,8 +12,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr int kCheckpointError = 74;
-
 /// Saves at steps 3, 6, 9 and 12; rank 1 cannot write its part of that of step `blocked`, or rank 0
 /// not the manifest, nor those of the `times` - 1 steps after it.
 Job blocked_job(const std::string& file, int blocked, int times, int failures_allowed) {

@@ -12,7 +12,6 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kStateKilobytes = 150'000;
-constexpr int kCheckpointError = 74;
 
 TEST(CheckpointMemory, AStateLargerThanHalfOfItIsSavedAndRestored) {
   const std::string memory = "memory=" + std::to_string(256 << 20);

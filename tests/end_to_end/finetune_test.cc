@@ -20,13 +20,6 @@ std::vector<std::string> options(int steps) {
           "--eval-batch", "1000"};
 }
 
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 double perplexity_in(const ProgramResult& result) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const std::size_t at = result.out.find("perplexity ");

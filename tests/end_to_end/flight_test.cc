@@ -14,7 +14,7 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr int kRanks = 3;
+constexpr int kFlightRanks = 3;
 
 /// line_fit, of which `victim` raises `signal` at its fourth step.
 std::vector<std::string> options(int victim, int signal, const std::string& timeout_s) {
@@ -22,7 +22,7 @@ std::vector<std::string> options(int victim, int signal, const std::string& time
           "--throw-on-rank", std::to_string(victim),
           "--signal",        std::to_string(signal),
           "--timeout",       timeout_s,
-          "--logical-ranks", std::to_string(kRanks)};
+          "--logical-ranks", std::to_string(kFlightRanks)};
 }
 
 struct FlightResult {
@@ -41,7 +41,7 @@ FlightResult flight(const std::filesystem::path& directory) {
 
 std::vector<int> all_but(int one) {
   std::vector<int> ranks;
-  for (int rank = 0; rank < kRanks; ++rank) {
+  for (int rank = 0; rank < kFlightRanks; ++rank) {
     if (rank != one) ranks.push_back(rank);
   }
   return ranks;
@@ -54,7 +54,7 @@ std::string never_came(int rank) {
 TEST(Flight, NamesAStoppedRankWhileTheJobHangsAndOrderOnceItHasGoneOn) {
   constexpr int kVictim = 2;
   Job job(MUSTER_LINE_FIT, options(kVictim, SIGSTOP, "120"));
-  const auto program = job.start(kRanks);
+  const auto program = job.start(kFlightRanks);
   FlightResult seen;
   ASSERT_TRUE(wait_until(
       [&] {
@@ -87,7 +87,7 @@ TEST(Flight, NamesAStoppedRankWhileTheJobHangsAndOrderOnceItHasGoneOn) {
 TEST(Flight, TheLauncherTellsTheVerdictOfATimeout) {
   for (const int victim : {0, 1}) {
     Job job(MUSTER_LINE_FIT, options(victim, SIGSTOP, "1"));
-    const ProgramResult result = job.run(kRanks, {"--max-restarts", "0"});
+    const ProgramResult result = job.run(kFlightRanks, {"--max-restarts", "0"});
     EXPECT_EQ(result.exit_code, 75) << result.err;
     EXPECT_THAT(result.err, ContainsRegex("  hang: operation [0-9]+ canonical_all_reduce\\(.*; " +
                                           never_came(victim)));
@@ -104,7 +104,7 @@ TEST(Flight, TheLauncherTellsTheVerdictOfATimeout) {
 TEST(Flight, NamesAKilledRank) {
   for (const int victim : {0, 2}) {
     Job job(MUSTER_LINE_FIT, options(victim, SIGKILL, "120"));
-    const ProgramResult result = job.run(kRanks, {"--max-restarts", "0"});
+    const ProgramResult result = job.run(kFlightRanks, {"--max-restarts", "0"});
     EXPECT_EQ(result.exit_code, 75) << result.err;
     EXPECT_THAT(result.err, HasSubstr("  more: muster flight "));
     const FlightResult after = flight(job.directory() / "logs");
@@ -123,10 +123,10 @@ TEST(Flight, IsRecordedUnderMpirun) {
   constexpr int kVictim = 1;
   for (const char* transport : {"shm", "mpi"}) {
     const ScratchDirectory directory;
-    const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
-    Program({"bash", "-c", script, "mpirun", "--with-ft", "ulfm", "-n", std::to_string(kRanks),
-             MUSTER_PEER_LOSS, transport, std::to_string(kVictim)},
-            directory.path(), {{"MUSTER_FLIGHT_DIR", (directory.path() / "flight").string()}})
+    std::vector<std::string> words = mpirun(kFlightRanks, {"--with-ft", "ulfm"});
+    words.insert(words.end(), {MUSTER_PEER_LOSS, transport, std::to_string(kVictim)});
+    Program(words, directory.path(),
+            {{"MUSTER_FLIGHT_DIR", (directory.path() / "flight").string()}})
         .wait(std::chrono::seconds(60));
     const FlightResult after = flight(directory.path() / "flight");
     EXPECT_EQ(after.exit_code, 1);

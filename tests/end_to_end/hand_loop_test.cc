@@ -23,11 +23,6 @@ std::vector<std::string> muster_run(int ranks, const ScratchDirectory& logs) {
           logs.path().string(), "--"};
 }
 
-std::vector<std::string> mpirun(int ranks) {
-  const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
-  return {"bash", "-c", script, "mpirun", "-n", std::to_string(ranks)};
-}
-
 /// What follows "state " in the output; fails the test where nothing does.
 std::string hash_in(const ProgramResult& result) {
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -95,6 +95,12 @@ std::vector<fs::path> Job::checkpoint_paths() const {
   return paths;
 }
 
+std::vector<std::string> Job::checkpoint_names() const {
+  std::vector<std::string> names;
+  for (const std::filesystem::path& path : checkpoint_paths()) names.push_back(path.filename());
+  return names;
+}
+
 std::string Job::state_hash() const {
   const auto env = make_system_env();
   return checkpoint::Checkpoint::open(checkpoint_paths().back(), *env).state_hash();

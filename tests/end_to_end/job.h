@@ -44,6 +44,7 @@ class Job {
   bool signal_rank(int rank, int number) const;
   /// The `step-NNNNNNNN` directories, oldest first.
   std::vector<std::filesystem::path> checkpoint_paths() const;
+  std::vector<std::string> checkpoint_names() const;
   /// Of the newest checkpoint.
   std::string state_hash() const;
   /// metrics.jsonl.

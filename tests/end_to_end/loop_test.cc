@@ -18,20 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 Json json_of(const fs::path& path) { return parse_json(text_of(path), path.string()); }
-
-std::vector<std::string> names(const Job& job) {
-  std::vector<std::string> names;
-  for (const fs::path& path : job.checkpoint_paths()) names.push_back(path.filename());
-  return names;
-}
 
 Json score_of(const fs::path& checkpoint) {
   const auto env = make_system_env();
@@ -57,7 +44,7 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
   Job calm(MUSTER_WATCHED_FIT, kPatient);
   const ProgramResult result = calm.run(2);
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(names(calm), ElementsAre("step-00000030", "step-00000060"));
+  EXPECT_THAT(calm.checkpoint_names(), ElementsAre("step-00000030", "step-00000060"));
   // Which program wrote it, and how it was told to.
   const auto env = make_system_env();
   const Json circumstances = checkpoint::Checkpoint::open(calm.checkpoint_paths().back(), *env)
@@ -74,7 +61,7 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
   const ProgramResult recovered = killed.run(3, {}, {}, dies_at(48));
   ASSERT_EQ(recovered.exit_code, 0) << recovered.err;
   EXPECT_THAT(recovered.err, HasSubstr("recovered in"));
-  EXPECT_EQ(names(killed), names(calm));
+  EXPECT_EQ(killed.checkpoint_names(), calm.checkpoint_names());
   EXPECT_EQ(killed.state_hash(), calm.state_hash());
   EXPECT_EQ(killed.metrics(), calm.metrics());
   EXPECT_EQ(text_of(killed.checkpoints() / "best.json"), text_of(calm.checkpoints() / "best.json"));
@@ -101,7 +88,7 @@ TEST(Loop, TheBestSoManyStayAlsoWhereTheRunIsKilled) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   // Evaluated every 10 steps, each as far from the best as it is from step 30; of two as far the
   // earlier stays. Those of steps 25 and 35 have no score of their own.
-  EXPECT_THAT(names(killed),
+  EXPECT_THAT(killed.checkpoint_names(),
               ElementsAre("step-00000020", "step-00000030", "step-00000040", "step-00000060"));
 }
 
@@ -143,7 +130,7 @@ TEST(Loop, TokensAndMinutesEndIt) {
   Job tokens(MUSTER_WATCHED_FIT, {"--epochs", "0", "--tokens", "200"});
   ProgramResult result = tokens.run(3);
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(names(tokens), ElementsAre("step-00000013"));
+  EXPECT_THAT(tokens.checkpoint_names(), ElementsAre("step-00000013"));
 
   Job minutes(MUSTER_WATCHED_FIT,
               {"--epochs", "0", "--minutes", "0.01", "--eval-every", "0", "--run", "short"});

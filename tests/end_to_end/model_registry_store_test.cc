@@ -20,7 +20,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr int kConfigError = 64;
 // A name that needs percent-encoding.
 constexpr const char* kRegistry = "s3://muster-test/our models+more";
 

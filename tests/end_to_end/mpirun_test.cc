@@ -11,7 +11,7 @@
 namespace muster::testing {
 namespace {
 
-constexpr int kSteps = 12;
+constexpr int kMpirunSteps = 12;
 
 /// `words` before the program, `options` behind it; the state goes where `job` looks for it.
 ProgramResult run_program(Job& job, std::vector<std::string> words, const std::string& program,
@@ -25,18 +25,13 @@ ProgramResult run_program(Job& job, std::vector<std::string> words, const std::s
 /// fashion_mnist for a few steps, and with `more` options.
 ProgramResult run_with(Job& job, const std::vector<std::string>& words,
                        const std::vector<std::string>& more) {
-  std::vector<std::string> options = fashion_mnist_options(kSteps);
+  std::vector<std::string> options = fashion_mnist_options(kMpirunSteps);
   options.insert(options.end(), more.begin(), more.end());
   return run_program(job, words, std::string(MUSTER_BIN_DIR) + "/fashion_mnist", options);
 }
 
-std::vector<std::string> mpirun(int ranks) {
-  const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
-  return {"bash", "-c", script, "mpirun", "-n", std::to_string(ranks)};
-}
-
 TEST(Mpirun, GivesTheBitsOfTheLauncherOverBothTransports) {
-  Job launched("fashion_mnist", fashion_mnist_options(kSteps));
+  Job launched("fashion_mnist", fashion_mnist_options(kMpirunSteps));
   ASSERT_EQ(launched.run(2).exit_code, 0);
   for (const char* transport : {"auto", "mpi"}) {
     for (const int ranks : {2, 3}) {
@@ -72,7 +67,8 @@ TEST(Mpirun, AMissingDataSetIsToldOnce) {
 // Batch norm, and blocks of a transformer with a tied embedding and dropout.
 TEST(Mpirun, StageThreeGathersWhereRanksShareNoMemory) {
   const std::pair<std::string, std::vector<std::string>> jobs[] = {
-      {"fashion_mnist", fashion_mnist_options(kSteps)}, {"char_gpt", char_gpt_options(kSteps)}};
+      {"fashion_mnist", fashion_mnist_options(kMpirunSteps)},
+      {"char_gpt", char_gpt_options(kMpirunSteps)}};
   for (const auto& [program, options] : jobs) {
     Job launched(program, options);
     ASSERT_EQ(launched.run(2).exit_code, 0);
@@ -120,7 +116,7 @@ TEST(Mpirun, AThrowOnOneRankIsToldOnce) {
 }
 
 TEST(Alone, AProgramIsAWorldOfOne) {
-  Job launched("fashion_mnist", fashion_mnist_options(kSteps));
+  Job launched("fashion_mnist", fashion_mnist_options(kMpirunSteps));
   ASSERT_EQ(launched.run(4).exit_code, 0);
   Job job("fashion_mnist", {});
   const ProgramResult result = run_with(job, {}, {});

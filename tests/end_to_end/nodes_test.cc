@@ -43,7 +43,7 @@ TEST_F(Nodes, GiveExactResultsOfAllOperations) {
 }
 
 /// What the ranks of reduction_bits printed, in order.
-std::vector<std::string> lines_of(const std::string& text) {
+std::vector<std::string> bits_lines_of(const std::string& text) {
   static const std::regex kLine("rank \\d+: bits \\w+ by \\w+");
   std::vector<std::string> lines;
   for (std::sregex_iterator i(text.begin(), text.end(), kLine), end; i != end; ++i) {
@@ -56,13 +56,13 @@ std::vector<std::string> lines_of(const std::string& text) {
 TEST_F(Nodes, GiveTheBitsOfOneNode) {
   const TwoHosts hosts;
   const ProgramResult one_node = hosts.run("mpirun -n 4 " MUSTER_REDUCTION_BITS " auto");
-  std::vector<std::string> expected = lines_of(one_node.out);
+  std::vector<std::string> expected = bits_lines_of(one_node.out);
   ASSERT_EQ(expected.size(), 4u) << one_node.out << one_node.err;
   for (std::string& line : expected) line = std::regex_replace(line, std::regex("shm"), "nodes");
   for (const std::string& ranks :
        {TwoHosts::mpirun_words(2), TwoHosts::mpirun_words(3, 1), taking_turns()}) {
     const ProgramResult result = hosts.run("mpirun " + ranks + " " MUSTER_REDUCTION_BITS " auto");
-    EXPECT_EQ(lines_of(result.out), expected) << ranks << "\n" << result.err;
+    EXPECT_EQ(bits_lines_of(result.out), expected) << ranks << "\n" << result.err;
   }
 }
 
@@ -70,8 +70,8 @@ TEST_F(Nodes, OfOneRankEachUseMpiAlone) {
   const TwoHosts hosts;
   const ProgramResult result =
       hosts.run("mpirun " + TwoHosts::mpirun_words(1) + " " MUSTER_REDUCTION_BITS " auto");
-  ASSERT_EQ(lines_of(result.out).size(), 2u) << result.out << result.err;
-  EXPECT_TRUE(lines_of(result.out)[0].ends_with("by mpi")) << result.out;
+  ASSERT_EQ(bits_lines_of(result.out).size(), 2u) << result.out << result.err;
+  EXPECT_TRUE(bits_lines_of(result.out)[0].ends_with("by mpi")) << result.out;
 }
 
 TEST_F(Nodes, TrainToTheStateOfOneNode) {

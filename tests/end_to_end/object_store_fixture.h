@@ -17,7 +17,6 @@
 
 namespace muster::testing {
 
-inline constexpr int kCheckpointError = 74;
 inline constexpr const char* kBucket = "s3://muster-test";
 
 class ObjectStore : public ::testing::Test {

@@ -17,13 +17,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 TEST_F(ObjectStore, KeepsCheckpointsThatAreListedVerifiedInspectedAndCopiedBack) {
   const fs::path here = scratch_.path() / "here", back = scratch_.path() / "back";
   save(here, 5, 1000);

@@ -21,15 +21,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-constexpr int kConfigError = 64;
-constexpr int kCheckpointError = 74;
-
-std::vector<std::string> names(const Job& job) {
-  std::vector<std::string> names;
-  for (const fs::path& path : job.checkpoint_paths()) names.push_back(path.filename());
-  return names;
-}
-
 class ObjectStoreUpload : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -98,7 +89,7 @@ TEST_F(ObjectStoreUpload, ARunThatLostItsDiskGoesOnWithTheSameBits) {
                                 HasSubstr("downloaded s3://muster-test/run/step-00000020"),
                                 HasSubstr("resumed at step 40")));
   EXPECT_EQ(job.state_hash(), calm.state_hash());
-  EXPECT_THAT(names(job), ElementsAre("step-00000020", "step-00000060"));
+  EXPECT_THAT(job.checkpoint_names(), ElementsAre("step-00000020", "step-00000060"));
 }
 
 TEST_F(ObjectStoreUpload, DamageOnEitherSideLeadsToTheOther) {
@@ -135,13 +126,13 @@ TEST_F(ObjectStoreUpload, AStoreThatTakesNothingIsToldAndTrainingGoesOnAsFarAsAl
   EXPECT_EQ(strict.exit_code, kCheckpointError);
   EXPECT_THAT(strict.err, AllOf(HasSubstr("uploading step-000000"), HasSubstr("no-such-bucket"),
                                 HasSubstr("1 in a row, 0 allowed (--checkpoint-failures)")));
-  EXPECT_THAT(names(job), Not(IsEmpty()));  // what was saved stays
+  EXPECT_THAT(job.checkpoint_names(), Not(IsEmpty()));  // what was saved stays
 
   // The last one of a run is not forgiven, and is made up for by the next run.
   const ProgramResult patient = run(job, 2, 1000, {"--checkpoint-failures", "1000"}, nowhere);
   EXPECT_EQ(patient.exit_code, kCheckpointError) << patient.err;
   EXPECT_THAT(patient.err, HasSubstr("a checkpoint was not uploaded, training goes on"));
-  EXPECT_EQ(names(job).back(), "step-00001000");
+  EXPECT_EQ(job.checkpoint_names().back(), "step-00001000");
   server_->client("create_bucket(Bucket='no-such-bucket')");
   const ProgramResult made_up = run(job, 2, 1000, {}, nowhere);
   EXPECT_EQ(made_up.exit_code, 0) << made_up.err;
@@ -179,7 +170,8 @@ TEST_F(ObjectStoreUpload, RestartedRanksWithNothingNearDoNotBeginAnewWhileItIsSi
                              server_->environment());
     ASSERT_TRUE(wait_until(
         [&] {
-          return !program->running() || (job.step() > 0 && names(job).empty() != something_near);
+          return !program->running() ||
+                 (job.step() > 0 && job.checkpoint_names().empty() != something_near);
         },
         std::chrono::seconds(60)));
     server_.reset();
@@ -199,7 +191,7 @@ TEST_F(ObjectStoreUpload, RestartedRanksWithNothingNearDoNotBeginAnewWhileItIsSi
     EXPECT_EQ(result.exit_code, kCheckpointError) << result.err;
     EXPECT_THAT(result.err, AllOf(HasSubstr("check the connection to the store"),
                                   Not(HasSubstr(told)), Not(HasSubstr("recovered in"))));
-    EXPECT_THAT(names(job), IsEmpty());
+    EXPECT_THAT(job.checkpoint_names(), IsEmpty());
   }
 }
 
@@ -211,7 +203,7 @@ TEST_F(ObjectStoreUpload, WhatIsAnotherRunsIsRefused) {
   EXPECT_EQ(foreign.exit_code, kConfigError);
   EXPECT_THAT(foreign.err, AllOf(HasSubstr("s3://muster-test/run/step-00000010"), HasSubstr("seed"),
                                  HasSubstr("another job")));
-  EXPECT_THAT(names(other), IsEmpty());
+  EXPECT_THAT(other.checkpoint_names(), IsEmpty());
   const ProgramResult fresh = run(job, 1, 10, {"--fresh"});
   EXPECT_EQ(fresh.exit_code, kConfigError);
   EXPECT_THAT(fresh.err, HasSubstr("--fresh: expected no checkpoints in s3://muster-test/run"));

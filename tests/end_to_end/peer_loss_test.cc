@@ -10,15 +10,12 @@
 namespace muster::testing {
 namespace {
 
-constexpr int kRanks = 3;
-
 ProgramResult lose_a_rank(const std::string& transport, int victim,
                           const std::filesystem::path& directory) {
-  const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
-  return Program({"bash", "-c", script, "mpirun", "--with-ft", "ulfm", "-n", std::to_string(kRanks),
-                  MUSTER_PEER_LOSS, transport, std::to_string(victim), directory.string()},
-                 directory)
-      .wait(std::chrono::seconds(60));
+  std::vector<std::string> words = mpirun(3, {"--with-ft", "ulfm"});
+  words.insert(words.end(),
+               {MUSTER_PEER_LOSS, transport, std::to_string(victim), directory.string()});
+  return Program(words, directory).wait(std::chrono::seconds(60));
 }
 
 TEST(PeerLoss, IsToldToEverySurvivorUnderMpirun) {
@@ -27,7 +24,7 @@ TEST(PeerLoss, IsToldToEverySurvivorUnderMpirun) {
       SCOPED_TRACE(std::string(transport) + ", victim " + std::to_string(victim));
       ScratchDirectory directory;
       const ProgramResult result = lose_a_rank(transport, victim, directory.path());
-      for (int rank = 0; rank < kRanks; ++rank) {
+      for (int rank = 0; rank < 3; ++rank) {
         if (rank == victim) continue;
         const std::regex told("survivor " + std::to_string(rank) +
                               " after (\\d+) ms: all_reduce.*");

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-constexpr int kSteps = 60;
+constexpr int kSnapshotSteps = 60;
 
 /// Without a checkpoint before the end, so that nothing but snapshots can bring a state back.
 std::vector<std::string> rarely_saved(std::vector<std::string> more = {}) {
@@ -26,7 +26,7 @@ std::vector<std::string> rarely_saved(std::vector<std::string> more = {}) {
                                       "--width",         "32",
                                       "--layers",        "2",
                                       "--context",       "32",
-                                      "--steps",         std::to_string(kSteps),
+                                      "--steps",         std::to_string(kSnapshotSteps),
                                       "--eval-batch",    "64"};
   options.insert(options.end(), more.begin(), more.end());
   return options;

@@ -16,13 +16,6 @@
 namespace muster::testing {
 namespace {
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 void redirect(const std::filesystem::path& path, int target) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (fd < 0 || dup2(fd, target) < 0) _exit(127);
@@ -30,6 +23,20 @@ void redirect(const std::filesystem::path& path, int target) {
 }
 
 }  // namespace
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> mpirun(int ranks, const std::vector<std::string>& options) {
+  const std::string script = ". " MUSTER_SOURCE_DIR "/scripts/env && exec mpirun \"$@\"";
+  std::vector<std::string> words{"bash", "-c", script, "mpirun", "-n", std::to_string(ranks)};
+  words.insert(words.end(), options.begin(), options.end());
+  return words;
+}
 
 Program::Program(const std::vector<std::string>& words, const std::filesystem::path& directory,
                  const std::map<std::string, std::string>& environment)
@@ -64,7 +71,7 @@ bool Program::running() {
 
 void Program::signal(int number) const { kill(pid_, number); }
 
-std::string Program::error() const { return read_file(directory_ / "stderr"); }
+std::string Program::error() const { return text_of(directory_ / "stderr"); }
 
 ProgramResult Program::wait(std::chrono::seconds timeout) {
   if (!wait_until([&] { return !running(); }, timeout)) {
@@ -72,11 +79,11 @@ ProgramResult Program::wait(std::chrono::seconds timeout) {
     waitpid(pid_, &status_, 0);
     ended_ = true;
     ADD_FAILURE() << "expected the program to end within " << timeout.count() << " s; it wrote:\n"
-                  << read_file(directory_ / "stdout") << read_file(directory_ / "stderr");
+                  << text_of(directory_ / "stdout") << text_of(directory_ / "stderr");
   }
   ProgramResult result;
   result.exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
-  result.out = read_file(directory_ / "stdout");
+  result.out = text_of(directory_ / "stdout");
   result.err = error();
   return result;
 }
@@ -103,7 +110,7 @@ std::vector<pid_t> processes_with(const std::string& text) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto pid = static_cast<pid_t>(std::stol(name));
-    if (pid != getpid() && read_file(entry.path() / "cmdline").find(text) != std::string::npos) {
+    if (pid != getpid() && text_of(entry.path() / "cmdline").find(text) != std::string::npos) {
       pids.push_back(pid);
     }
   }

@@ -12,6 +12,10 @@
 
 namespace muster::testing {
 
+/// How programs end (docs/failure_model.md).
+inline constexpr int kConfigError = 64;
+inline constexpr int kCheckpointError = 74;
+
 struct ProgramResult {
   int exit_code = -1;  ///< 128 + signal when a signal ended it.
   std::string out;
@@ -45,6 +49,12 @@ class Program {
 /// Polls until `condition` holds; false when `timeout` passes first.
 template <typename Condition>
 bool wait_until(Condition condition, std::chrono::milliseconds timeout);
+
+/// A file's bytes; none where it cannot be read.
+std::string text_of(const std::filesystem::path& path);
+
+/// Words that start what follows as so many ranks by mpirun, with `options` of its own.
+std::vector<std::string> mpirun(int ranks, const std::vector<std::string>& options = {});
 
 /// Where files live in memory (/dev/shm), where there is such a place; else the directory for
 /// temporary files.

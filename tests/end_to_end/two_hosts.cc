@@ -91,7 +91,7 @@ TwoHosts::TwoHosts() {
     if (holders_[host] == 0) be_host(host, hosts_file, ends[1]);
     close(ends[1]);
     char word = 0;
-    EXPECT_TRUE(read(ends[0], &word, 1) == 1 && word == 1) << "a host could not be made";
+    EXPECT_TRUE(::read(ends[0], &word, 1) == 1 && word == 1) << "a host could not be made";
     close(ends[0]);
   }
   shell(enter(holders_[0]) + "ip link add cable type veth peer name cable netns " +

@@ -17,10 +17,10 @@ namespace muster::internal {
 namespace {
 
 // About a millisecond of looks at the device, while its end is worth more than a core.
-constexpr int kSpins = 1000;
-constexpr auto kNap = std::chrono::microseconds(20);
+constexpr int kSpinsWhileAwaited = 1000;
+constexpr auto kDeviceNap = std::chrono::microseconds(20);
 // How late a death is noticed.
-constexpr auto kBetweenChecks = std::chrono::milliseconds(2);
+constexpr auto kBetweenDeviceChecks = std::chrono::milliseconds(2);
 // For what was given to the device before an error: it waits for no peer any more.
 constexpr auto kDrainLimit = std::chrono::seconds(5);
 
@@ -63,7 +63,7 @@ void DeviceTransport::drain() noexcept {
                               << kDrainLimit.count() << " s; its tensors may yet be written";
           return;
         }
-        std::this_thread::sleep_for(kNap);
+        std::this_thread::sleep_for(kDeviceNap);
       }
     }
   } catch (const std::exception& error) {
@@ -110,7 +110,7 @@ void DeviceTransport::check_sources(const Operation& op) const {
 }
 
 void DeviceTransport::wait_for(const DeviceMark& mark, const OperationRun& run) {
-  for (int i = 0; i < kSpins && run.awaited(); ++i) {
+  for (int i = 0; i < kSpinsWhileAwaited && run.awaited(); ++i) {
     if (device_->reached(mark)) return;
   }
   auto next_check = std::chrono::steady_clock::now();
@@ -125,9 +125,9 @@ void DeviceTransport::wait_for(const DeviceMark& mark, const OperationRun& run) 
     if (std::chrono::steady_clock::now() >= next_check) {
       host_->check_peers(run);
       check_device(run);
-      next_check = std::chrono::steady_clock::now() + kBetweenChecks;
+      next_check = std::chrono::steady_clock::now() + kBetweenDeviceChecks;
     }
-    std::this_thread::sleep_for(kNap);
+    std::this_thread::sleep_for(kDeviceNap);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "mpi/mpi_nap.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -22,7 +23,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto kBetweenChecks = milliseconds(1);
-constexpr auto kNap = std::chrono::microseconds(50);
 constexpr int kNoticeTag = 0;
 // For messages and requests to end after a failure, and for a reason to arrive.
 constexpr auto kToSettle = milliseconds(200);

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "mpi/mpi_nap.h"
 #include "mpi/mpi_transfers.h"
 #include "muster/base/error.h"
 
@@ -17,9 +18,7 @@ namespace {
 
 // So that the answer to one rank does not keep others waiting for long.
 constexpr std::int64_t kMostBytes = std::int64_t{8} << 20;
-// Between two looks for requests. MPI's wait would take a core.
-constexpr auto kNap = std::chrono::microseconds(50);
-constexpr int kRoundsBeforeNap = 50;
+constexpr int kIdleRoundsBeforeNap = 50;
 
 }  // namespace
 
@@ -159,7 +158,7 @@ void MpiReader::serve() {
     bool busy = end_replies();
     for (int r = 0; r < world_size_; ++r) busy = answer(r) || busy;
     idle = busy ? 0 : idle + 1;
-    if (idle > kRoundsBeforeNap) std::this_thread::sleep_for(kNap);
+    if (idle > kIdleRoundsBeforeNap) std::this_thread::sleep_for(kNap);
   }
 }
 

@@ -12,12 +12,12 @@
 #include <string>
 #include <thread>
 
+#include "mpi/mpi_nap.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
 
-constexpr auto kNap = std::chrono::microseconds(50);
 constexpr int kCameTag = 1;  // beside the notices of MpiPeers
 constexpr int kWentTag = 2;
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "mpi/mpi_nap.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -17,7 +18,6 @@ namespace {
 // MPI counts in int.
 constexpr std::int64_t kMaxMessageBytes = std::int64_t{1} << 30;
 constexpr int kRoundsBeforeNap = 2000;
-constexpr auto kNap = std::chrono::microseconds(50);
 
 }  // namespace
 

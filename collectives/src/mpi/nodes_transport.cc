@@ -13,7 +13,7 @@ namespace {
 
 // Of a rank's parts in one chunk. Large enough that messages are, small enough for the cache that
 // the cores of a node share.
-constexpr std::int64_t kStagingBytes = 4 * 1024 * 1024;
+constexpr std::int64_t kNodeStagingBytes = 4 * 1024 * 1024;
 
 }  // namespace
 
@@ -66,7 +66,8 @@ NodesTransport::Reduction::Reduction(NodesTransport& node, const OperationRun& r
       run_(run),
       op_(run.operation()),
       world_size_(static_cast<int>(op_.sources_by_rank.size())),
-      chunk_numel_(staged_numel(kStagingBytes, op_.most_parts(world_size_), op_.element_bytes())) {
+      chunk_numel_(
+          staged_numel(kNodeStagingBytes, op_.most_parts(world_size_), op_.element_bytes())) {
   std::vector<int> node_of_source;
   for (int r = 0; r < world_size_; ++r) {
     for (int i = 0; i < op_.sources_by_rank[static_cast<std::size_t>(r)]; ++i) {
@@ -79,7 +80,7 @@ NodesTransport::Reduction::Reduction(NodesTransport& node, const OperationRun& r
 
 NodesTransport::Reduction::Chunk NodesTransport::Reduction::chunk(std::int64_t k) const {
   const std::int64_t begin = k * chunk_numel_;
-  return {begin, std::min(chunk_numel_, op_.signature.numel - begin), k % 2 * kStagingBytes};
+  return {begin, std::min(chunk_numel_, op_.signature.numel - begin), k % 2 * kNodeStagingBytes};
 }
 
 ElementRange NodesTransport::Reduction::slice(const Chunk& chunk, int owner) const {
@@ -223,8 +224,8 @@ NodesTransport::NodesTransport(MpiLink link, NodeLayout layout, NodeGroup group,
       flat_(std::move(link)),
       memory_(std::make_shared<SymmetricMemory>(std::move(group), local_rank_)),
       rendezvous_(*memory_, local_rank_),
-      staging_(memory_->allocate_copies(2 * kStagingBytes)),
-      results_(memory_->allocate_shared(2 * kStagingBytes)),
+      staging_(memory_->allocate_copies(2 * kNodeStagingBytes)),
+      results_(memory_->allocate_shared(2 * kNodeStagingBytes)),
       log_of_survivors_(memory_->reserve_shared(SymmetricMemory::log_bytes())) {}
 
 NodesTransport::~NodesTransport() {

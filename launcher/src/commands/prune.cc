@@ -23,7 +23,6 @@ namespace {
 
 using checkpoint::CheckpointStore;
 using checkpoint::Retention;
-using checkpoint::Verdict;
 
 struct PruneRequest {
   std::string directory;
@@ -74,7 +73,7 @@ PruneRequest parse(const Words& words) {
 }
 
 struct Plan {
-  std::vector<Verdict> verdicts;
+  std::vector<checkpoint::Verdict> verdicts;
   std::map<std::int64_t, ListedCheckpoint> listed;  ///< The complete ones.
 
   std::vector<std::int64_t> expired() const { return checkpoint::expired_steps(verdicts); }
@@ -95,7 +94,7 @@ Plan make_plan(PruneRequest request, Env& env) {
 }
 
 void print(const Plan& plan) {
-  for (const Verdict& verdict : plan.verdicts) {
+  for (const checkpoint::Verdict& verdict : plan.verdicts) {
     const ListedCheckpoint& one = plan.listed.at(verdict.step);
     std::printf("%s %s", verdict.kept() ? "keep  " : "delete", one.path.c_str());
     if (one.score) std::printf("  %s %.6g", one.metric.c_str(), *one.score);

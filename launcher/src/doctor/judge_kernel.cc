@@ -9,8 +9,6 @@
 namespace muster::launcher::doctor {
 namespace {
 
-constexpr std::int64_t kMiB = std::int64_t{1} << 20;
-
 std::string limit_text(const Limit& limit) { return limit ? std::to_string(*limit) : "unlimited"; }
 
 void judge_probe(const Probe& probe, const SystemFacts& system, Verdicts& verdicts) {

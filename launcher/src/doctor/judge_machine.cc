@@ -8,7 +8,6 @@
 namespace muster::launcher::doctor {
 namespace {
 
-constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 // LibTorch and a small model; what a real model needs is the user's to know.
 constexpr std::int64_t kLeastRankBytes = 256 * kMiB;
 constexpr std::int64_t kUsualRankBytes = 1024 * kMiB;

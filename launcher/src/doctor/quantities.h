@@ -7,6 +7,8 @@
 
 namespace muster::launcher::doctor {
 
+inline constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
 std::string bytes_text(std::int64_t bytes);                             ///< "23.5 GiB"
 std::string speed_text(double bytes_per_second);                        ///< "24.1 GB/s"
 std::string time_text(double seconds);                                  ///< "1.8 us"
