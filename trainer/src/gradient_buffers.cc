@@ -137,9 +137,9 @@ at::Tensor GradientBuffers::view(int slot, std::size_t parameter) {
 
 void GradientBuffers::add_to_siblings(std::size_t bucket, const FlatRange& range,
                                       const at::Tensor& part) {
+  const std::int64_t begin = range.begin - layout_.buckets[bucket].range.begin;
   std::vector<at::Tensor> siblings;
   for (int slot = leaf().own_slot() - 1; slot >= leaf().slot; --slot) {
-    const std::int64_t begin = range.begin - layout_.buckets[bucket].range.begin;
     siblings.push_back(bucket_in(slot, bucket).narrow(0, begin, range.numel()).view(part.sizes()));
   }
   add_up(siblings, part);

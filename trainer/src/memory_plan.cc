@@ -73,7 +73,8 @@ MemoryUse plan_memory(torch::nn::Module& module, const EngineOptions& options, i
                    bytes_of_fixed(tensors, options.precision);
   use.gradients = internal::held_gradient_numel(layout, shard, setup, world_size) * kFloatBytes;
   use.optimizer = optimizer_bytes(tensors, options, layout, shard);
-  if (options.zero_stage == 3 && world_size > 1) {
+  const bool on_gpu = !tensors.trainable.front().tensor.device().is_cpu();
+  if (options.zero_stage == 3 && (world_size > 1 || on_gpu)) {
     const FlatLayout gathered = internal::make_layout(tensors.trainable, options, world_size,
                                                       internal::ParameterForm::kGathered);
     use.blocks = held_units_numel(gathered, options.prefetch_units) * element_bytes;
