@@ -47,28 +47,29 @@ TEST_F(Hdf5Readers, DebiansToolsSeeTheTensorsThatAreExported) {
     return make_system_env()->read_text(out);
   };
   for (const std::string tensor :
-       {"model.encoder.weight", "model.head.bias", "optimizer.exp_avg.encoder.weight"}) {
+       {"model.layers.0.weight", "model.layers.1.bias", "optimizer.exp_avg.layers.0.weight"}) {
     EXPECT_EQ(bytes_of(view_, tensor), bytes_of(exported_, tensor)) << tensor;
     EXPECT_GE(bytes_of(view_, tensor).size(), 2u) << tensor;
   }
-  const ProgramResult dump = run({"h5dump", "-d", "/model.encoder.weight", view_.string()});
+  const ProgramResult dump = run({"h5dump", "-d", "/model.layers.0.weight", view_.string()});
   EXPECT_THAT(dump.out, HasSubstr("SIMPLE { ( 4, 3 ) / ( 4, 3 ) }"));
 }
 
 TEST_F(Hdf5Readers, SoDoesH5py) {
   if (!fs::exists(MUSTER_H5PY_DIR))
     GTEST_SKIP() << "needs h5py in " << MUSTER_H5PY_DIR << "; run scripts/setup";
-  const ProgramResult result = run(
-      {"/usr/bin/env", "python3", "-c",
-       "import sys, h5py, numpy\n"
-       "with h5py.File(sys.argv[1]) as view, h5py.File(sys.argv[2]) as exported:\n"
-       "    assert set(view) == set(exported) and len(view) > 10, set(view) ^ set(exported)\n"
-       "    for name in exported:\n"
-       "        assert view[name].shape == exported[name].shape, name\n"
-       "        assert view[name][...].tobytes() == exported[name][...].tobytes(), name\n"
-       "    print(len(view), view['model.encoder.weight'].is_virtual, h5py.version.hdf5_version)\n",
-       view_.string(), exported_.string()},
-      {{"PYTHONPATH", MUSTER_H5PY_DIR}});
+  const ProgramResult result =
+      run({"/usr/bin/env", "python3", "-c",
+           "import sys, h5py, numpy\n"
+           "with h5py.File(sys.argv[1]) as view, h5py.File(sys.argv[2]) as exported:\n"
+           "    assert set(view) == set(exported) and len(view) > 10, set(view) ^ set(exported)\n"
+           "    for name in exported:\n"
+           "        assert view[name].shape == exported[name].shape, name\n"
+           "        assert view[name][...].tobytes() == exported[name][...].tobytes(), name\n"
+           "    print(len(view), view['model.layers.0.weight'].is_virtual, "
+           "h5py.version.hdf5_version)\n",
+           view_.string(), exported_.string()},
+          {{"PYTHONPATH", MUSTER_H5PY_DIR}});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr(" True 2.0"));
 }

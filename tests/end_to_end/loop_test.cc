@@ -181,7 +181,7 @@ TEST(Loop, ALossThatIsNotFiniteNamesStepRankSamplesAndModule) {
                     "step [0-9]+: expected a finite loss, found (inf|nan); logical rank "
                     "[0-3] has the first such micro-batch; no update was made; samples "
                     "([0-9]+, )*77(, [0-9]+)*; the first that is not finite is the "
-                    "output of module 'encoder' \\(aten::addmm\\)"));
+                    "output of module 'layers[.]0' \\(aten::addmm\\)"));
   }
 }
 
