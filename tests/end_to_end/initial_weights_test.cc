@@ -83,11 +83,12 @@ TEST_F(InitialWeights, ThatDoNotFitAreNamedUnlessAllowed) {
   const fs::path other = trained_.directory() / "other.safetensors";
   std::vector<checkpoint::TensorRange> tensors = {
       source.whole("layers.0.weight"), source.whole("layers.0.bias"),
-      checkpoint::whole_tensor("layers.1.weight", DType::kFloat32, {10, 4})};
+      source.whole("layers.1.weight"), source.whole("layers.1.bias"),
+      checkpoint::whole_tensor("layers.2.weight", DType::kFloat32, {10, 4})};
   checkpoint::write_safetensors(
       other, tensors, {},
       [&](const checkpoint::TensorRange& range, void* out) {
-        if (range.name == "layers.1.weight") {
+        if (range.name == "layers.2.weight") {
           std::memset(out, 0, static_cast<std::size_t>(range.bytes()));
         } else {
           source.read(range, out);
@@ -97,10 +98,10 @@ TEST_F(InitialWeights, ThatDoNotFitAreNamedUnlessAllowed) {
   Job job(MUSTER_WATCHED_FIT, still(other));
   const ProgramResult refused = job.run(2);
   EXPECT_EQ(refused.exit_code, 64);
-  EXPECT_THAT(refused.err, HasSubstr("expected layers.1.bias float32 [1]"));
-  EXPECT_THAT(refused.err, HasSubstr("found layers.1.weight float32 [10, 4]"));
+  EXPECT_THAT(refused.err, HasSubstr("expected layers.2.bias float32 [1]"));
+  EXPECT_THAT(refused.err, HasSubstr("found layers.2.weight float32 [10, 4]"));
   EXPECT_THAT(refused.err, Not(HasSubstr("layers.0")));
-  const ProgramResult allowed = job.run(2, {}, {"--allow-missing", "layers.1.*"});
+  const ProgramResult allowed = job.run(2, {}, {"--allow-missing", "layers.2.*"});
   ASSERT_EQ(allowed.exit_code, 0) << allowed.err;
   const auto found = ModelWeights::open(job.checkpoints(), *env_);
   EXPECT_EQ(read(found, "layers.0.weight"),

@@ -108,9 +108,9 @@ TEST(Mpirun, InitialWeightsReachRanksThatShareNoMemory) {
 // Their memory comes and goes while the search looks on.
 TEST(Mpirun, ALossThatIsNotFiniteIsTracedToTheModuleOfShardedParameters) {
   Job job("watched_fit", {});
-  const ProgramResult result =
-      run_program(job, mpirun(3), MUSTER_WATCHED_FIT,
-                  {"--poison", "77", "--zero-stage", "3", "--transport", "mpi"});
+  const ProgramResult result = run_program(
+      job, mpirun(3), MUSTER_WATCHED_FIT,
+      {"--poison", "77", "--zero-stage", "3", "--transport", "mpi", "--prefetch-units", "0"});
   EXPECT_EQ(result.exit_code, 1) << result.err;
   EXPECT_THAT(result.err,
               ::testing::ContainsRegex("samples ([0-9]+, )*77(, [0-9]+)*; the first that is not "

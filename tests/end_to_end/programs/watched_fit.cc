@@ -13,15 +13,17 @@
 #include "muster/data_loader/tensor_dataset.h"
 #include "muster/trainer/main.h"
 
-/// Two layers that are gathered apart at ZeRO stage 3.
+/// Three layers that are gathered apart at ZeRO stage 3, which holds two of them when told to
+/// fetch none ahead.
 struct Net : torch::nn::Module {
   Net() {
-    layers = register_module(
-        "layers", torch::nn::ModuleList(torch::nn::Linear(3, 4), torch::nn::Linear(4, 1)));
+    layers = register_module("layers",
+                             torch::nn::ModuleList(torch::nn::Linear(3, 4), torch::nn::Linear(4, 4),
+                                                   torch::nn::Linear(4, 1)));
     torch::nn::init::constant_(layer(0)->weight, 0.5);
   }
   torch::Tensor forward(const torch::Tensor& x) {
-    return layer(1)->forward(torch::relu(layer(0)->forward(x)));
+    return layer(2)->forward(layer(1)->forward(torch::relu(layer(0)->forward(x))));
   }
   std::shared_ptr<torch::nn::LinearImpl> layer(std::size_t i) {
     return layers->ptr<torch::nn::LinearImpl>(i);
@@ -62,7 +64,7 @@ class WatchedFit : public muster::Trainer {
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
     const auto samples = static_cast<double>(batch.size());
     sums.add("distance", static_cast<double>(std::abs(step() - best_at_)) * samples, samples);
-    sums.add("bias", net_->layer(1)->bias.item<double>() * samples, samples);
+    sums.add("bias", net_->layer(2)->bias.item<double>() * samples, samples);
   }
 
   void on_step_end(const muster::StepReport& report) override {
@@ -83,7 +85,7 @@ class WatchedFit : public muster::Trainer {
     tell("checkpoint " + std::to_string(step) + " " + path.filename().string());
   }
   void on_finished() override {
-    tell("bias " + std::to_string(net_->layer(1)->bias.item<double>()));
+    tell("bias " + std::to_string(net_->layer(2)->bias.item<double>()));
     tell("saw " + std::to_string(seen_) + " steps");
   }
   std::string save_state() const override { return "seen=" + std::to_string(seen_); }
