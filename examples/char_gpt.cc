@@ -55,8 +55,8 @@ class CharGpt : public muster::Trainer {
 
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
     const muster::Loss loss = compute_loss(batch);
-    sums.add("loss", loss.mean.item<double>() * loss.weight, loss.weight);
-    sums.add_perplexity("perplexity", loss.mean.item<double>(), loss.weight);
+    sums.add("loss", loss.mean.item<double>() * *loss.weight, *loss.weight);
+    sums.add_perplexity("perplexity", loss.mean.item<double>(), *loss.weight);
   }
 
   void on_finished() override {

@@ -34,6 +34,7 @@ class Finetune : public muster::Trainer {
     set.add("data", &data_, "A text file, or a directory of .txt files");
     set.add("model", &model_file_, "The decoder to begin with, a safetensors file");
     set.add("dropout", &dropout_, "Probability");
+    set.add("logits", &logits_file_, "File for some logits at the end, to compare with PyTorch's");
   }
 
   std::shared_ptr<torch::nn::Module> build_model() override {
@@ -60,13 +61,14 @@ class Finetune : public muster::Trainer {
 
   void evaluate_batch(const muster::Batch& batch, muster::MetricSums& sums) override {
     const muster::Loss loss = compute_loss(batch);
-    sums.add_perplexity("perplexity", loss.mean.item<double>(), loss.weight);
+    sums.add_perplexity("perplexity", loss.mean.item<double>(), *loss.weight);
   }
 
   /// Beside the checkpoints, for PyTorch to load.
   void on_finished() override {
     if (!options.checkpoint_dir.empty())
       save_gpt(model_, options.run_directory() / "model.safetensors");
+    if (!logits_file_.empty()) save_logits();
     const std::string begin = "\nKING";
     const std::vector<int64_t> text = write_on(model_, {begin.begin(), begin.end()}, 300);
     std::printf("%s\n", std::string(text.begin(), text.end()).c_str());  // a token is a byte
@@ -88,6 +90,18 @@ class Finetune : public muster::Trainer {
     return byte_of.index_select(0, corpus.tokens.to(torch::kLong));
   }
 
+  /// Of the first windows of the test data.
+  void save_logits() {
+    const torch::NoGradGuard no_grad;
+    const int64_t context = model_->positions->weight.size(0);
+    const torch::Tensor ids =
+        bytes_.slice(0, test_begin(), test_begin() + 2 * context).view({2, context});
+    torch::nn::Module both;
+    both.register_buffer("ids", ids.to(torch::kLong));
+    both.register_buffer("logits", model_->forward(ids.to(torch::kLong)));
+    muster::save_module(both, logits_file_);
+  }
+
   std::shared_ptr<const muster::Dataset> windows(const torch::Tensor& bytes) const {
     return std::make_shared<muster::TokenWindows>(bytes, model_->positions->weight.size(0));
   }
@@ -97,6 +111,7 @@ class Finetune : public muster::Trainer {
   std::string data_ = (muster::cache_directory() / "datasets" / "shakespeare").string();
   std::string model_file_;
   double dropout_ = 0.0;
+  std::string logits_file_;
   torch::Tensor bytes_;
   Gpt model_{nullptr};
 };

@@ -11,6 +11,12 @@
 namespace muster::checkpoint {
 namespace {
 
+std::optional<double> number_in(const Json& table, const std::string& name) {
+  const auto value = table.find(name);
+  if (value == table.end() || !value->is_number()) return std::nullopt;
+  return value->get<double>();
+}
+
 std::vector<Candidate> by_step(std::span<const Candidate> candidates) {
   std::vector<Candidate> sorted(candidates.begin(), candidates.end());
   const auto earlier = [](const Candidate& a, const Candidate& b) { return a.step < b.step; };
@@ -93,9 +99,13 @@ std::optional<double> score_in(const Json& run_state, const std::string& metric)
   if (!run_state.is_object()) return std::nullopt;
   const auto metrics = run_state.find("metrics");
   if (metrics == run_state.end() || !metrics->is_object()) return std::nullopt;
-  const auto value = metrics->find(metric);
-  if (value == metrics->end() || !value->is_number()) return std::nullopt;
-  return value->get<double>();
+  if (const auto value = number_in(*metrics, metric)) return value;
+  // Of a table one number is named, as in "confusion.accuracy".
+  const std::size_t dot = metric.find('.');
+  if (dot == std::string::npos) return std::nullopt;
+  const auto table = metrics->find(metric.substr(0, dot));
+  if (table == metrics->end() || !table->is_object()) return std::nullopt;
+  return number_in(*table, metric.substr(dot + 1));
 }
 
 }  // namespace muster::checkpoint

@@ -122,5 +122,16 @@ TEST(LayoutTest, NamesOfAttemptsAndShards) {
   EXPECT_THROW(shard_file_name(4, 4), InternalError);
 }
 
+// As --score names them.
+TEST(RetentionTest, FindsAScoreAlsoInATable) {
+  const Json state = {
+      {"metrics", {{"loss", 0.5}, {"a.b", 2}, {"confusion", {{"accuracy", 0.75}, {"k", "x"}}}}}};
+  EXPECT_EQ(score_in(state, "loss"), 0.5);
+  EXPECT_EQ(score_in(state, "a.b"), 2);
+  EXPECT_EQ(score_in(state, "confusion.accuracy"), 0.75);
+  for (const char* name : {"confusion", "confusion.k", "confusion.none", "none.accuracy", "loss.x"})
+    EXPECT_FALSE(score_in(state, name).has_value()) << name;
+}
+
 }  // namespace
 }  // namespace muster::checkpoint

@@ -98,10 +98,18 @@ TEST(Precision, AutocastHasTheSameBitsEverywhereWithAndWithoutActivationCheckpoi
   }
 }
 
-// The checkpoint holds the float32 masters.
-TEST(Precision, BFloat16ParametersGoOnWithTheSameBitsAfterAKill) {
+class PrecisionAcrossKills : public ::testing::TestWithParam<std::vector<std::string>> {};
+
+// Checkpoints hold the masters of bf16, and the scale of fp16, of which the first steps overflow.
+INSTANTIATE_TEST_SUITE_P(Of, PrecisionAcrossKills,
+                         ::testing::Values(std::vector<std::string>{"bf16"},
+                                           std::vector<std::string>{"fp16-mixed", "--loss-scale",
+                                                                    "1e9"}));
+
+TEST_P(PrecisionAcrossKills, GoesOnWithTheSameBits) {
   std::vector<std::string> options = char_gpt_options(20);
-  options.insert(options.end(), {"--precision", "bf16", "--ema", "0.9"});
+  options.insert(options.end(), {"--ema", "0.9", "--precision"});
+  options.insert(options.end(), GetParam().begin(), GetParam().end());
   Job calm("char_gpt", options);
   ASSERT_EQ(calm.run(1, {}, at_stage(0)).exit_code, 0);
   Job job("char_gpt", options);
@@ -113,6 +121,10 @@ TEST(Precision, BFloat16ParametersGoOnWithTheSameBitsAfterAKill) {
   ASSERT_EQ(last.exit_code, 0) << last.err;
   EXPECT_EQ(job.state_hash(), calm.state_hash());
   EXPECT_EQ(job.metrics(), calm.metrics());
+  if (GetParam().size() > 1) {
+    for (const char* skipped : {"\"skipped\":true", "\"skipped\":false"})
+      EXPECT_NE(job.metrics().find(skipped), std::string::npos) << skipped;
+  }
 }
 
 // What a rule keeps of whole parameters, the average of weights and the groups' settings.

@@ -2,10 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "job.h"
+#include "muster/base/env.h"
 
 namespace muster::testing {
 namespace {
@@ -47,6 +50,30 @@ TEST(Finetune, BringsThePerplexityDownWithTheSameBitsEverywhere) {
   ASSERT_EQ(alone.run(1, {}, {"--offload", "none", "--zero-stage", "0"}).exit_code, 0);
   EXPECT_EQ(alone.state_hash(), job.state_hash());
   EXPECT_EQ(text_of(alone.checkpoints() / "model.safetensors"), exported);
+}
+
+TEST(Finetune, WhatWasTrainedHasTheSameLogitsInPyTorch) {
+  const std::filesystem::path python =
+      cache_directory() / "peers-torch-" MUSTER_TORCH_VERSION / "bin" / "python3";
+  if (!std::filesystem::exists(python))
+    GTEST_SKIP() << "no PyTorch for Python in " << python << "; compare_training installs it";
+  Job job("finetune", options(20));
+  const std::filesystem::path logits = job.directory() / "logits.safetensors";
+  ASSERT_EQ(job.run(2, {}, {"--logits", logits.string()}).exit_code, 0);
+  const ProgramResult result =
+      Program({python.string(), MUSTER_SOURCE_DIR "/tests/trainer/golden/make_decoder.py",
+               "--check", (job.checkpoints() / "model.safetensors").string(), logits.string()},
+              job.directory())
+          .wait();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  double difference = 1, largest = 0;
+  ASSERT_EQ(std::sscanf(result.out.c_str(), "largest difference %lf of logits up to %lf",
+                        &difference, &largest),
+            2)
+      << result.out;
+  EXPECT_GT(largest, 1);
+  // float32, 2 layers: a few roundings.
+  EXPECT_LT(difference, 1e-5 * largest);
 }
 
 TEST(Finetune, AWrongFileIsNamed) {

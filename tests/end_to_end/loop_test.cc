@@ -25,7 +25,7 @@ Json score_of(const fs::path& checkpoint) {
   return checkpoint::Checkpoint::open(checkpoint, *env).manifest().run_state.at("score");
 }
 
-Job::Environment dies_at(int step) { return {{"MUSTER_TEST_DIE_AT", std::to_string(step)}}; }
+Job::Environment dies_at(const std::string& when) { return {{"MUSTER_TEST_DIE_AT", when}}; }
 
 const std::vector<std::string> kPatient = {"--best-at",
                                            "30",
@@ -58,7 +58,7 @@ TEST(Loop, PatienceEndsItAndTheBestCheckpointStays) {
                  "test"));
 
   Job killed(MUSTER_WATCHED_FIT, kPatient);
-  const ProgramResult recovered = killed.run(3, {}, {}, dies_at(48));
+  const ProgramResult recovered = killed.run(3, {}, {}, dies_at("48"));
   ASSERT_EQ(recovered.exit_code, 0) << recovered.err;
   EXPECT_THAT(recovered.err, HasSubstr("recovered in"));
   EXPECT_EQ(killed.checkpoint_names(), calm.checkpoint_names());
@@ -74,7 +74,7 @@ TEST(Loop, WhatATrainerSavesOfItsOwnComesBack) {
   const fs::path events = scratch.path() / "events";
   Job job(MUSTER_WATCHED_FIT,
           {"--checkpoint-every", "20", "--steps", "60", "--events", events.string()});
-  const ProgramResult result = job.run(2, {}, {}, dies_at(48));
+  const ProgramResult result = job.run(2, {}, {}, dies_at("48"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("recovered in"));
   EXPECT_THAT(text_of(events), HasSubstr("saw 60 steps\n"));
@@ -84,12 +84,23 @@ TEST(Loop, TheBestSoManyStayAlsoWhereTheRunIsKilled) {
   std::vector<std::string> options = kPatient;
   options.insert(options.end(), {"--keep-best", "3"});
   Job killed(MUSTER_WATCHED_FIT, options);
-  const ProgramResult result = killed.run(2, {}, {}, dies_at(48));
+  const ProgramResult result = killed.run(2, {}, {}, dies_at("48"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   // Evaluated every 10 steps, each as far from the best as it is from step 30; of two as far the
   // earlier stays. Those of steps 25 and 35 have no score of their own.
   EXPECT_THAT(killed.checkpoint_names(),
               ElementsAre("step-00000020", "step-00000030", "step-00000040", "step-00000060"));
+}
+
+TEST(Loop, WhatWasNotSavedIsNotTheBest) {
+  Job job(MUSTER_WATCHED_FIT, {"--steps", "30", "--best-at", "20", "--score", "min:distance",
+                               "--validate", "--block-save", "20", "--checkpoint-failures", "1"});
+  const ProgramResult result = job.run(2);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(job.checkpoint_names(), ElementsAre("step-00000010", "step-00000030"));
+  // As far from the best as that of step 30, and before it.
+  for (const char* file : {"best.json", "test.json"})
+    EXPECT_EQ(json_of(job.checkpoints() / file).at("step"), 10) << file;
 }
 
 TEST(Loop, AScoreThatIsNoMetricIsNamed) {
@@ -106,7 +117,7 @@ TEST(Loop, ARunByNameGoesOnEndsAndStartsOver) {
     return job.run(2, {"--max-restarts", "0"}, options, environment);
   };
   const fs::path directory = job.checkpoints() / "first";
-  EXPECT_NE(run({"--steps", "30"}, dies_at(25)).exit_code, 0);
+  EXPECT_NE(run({"--steps", "30"}, dies_at("25")).exit_code, 0);
   // That of step 20 may be on its way still; it began when the one before was committed.
   EXPECT_TRUE(fs::exists(directory / "step-00000010"));
   ASSERT_EQ(run({"--steps", "30"}).exit_code, 0);
@@ -123,6 +134,99 @@ TEST(Loop, ARunByNameGoesOnEndsAndStartsOver) {
   EXPECT_EQ(run({"--steps", "10", "--seed", "7", "--fresh"}).exit_code, 0);
   EXPECT_TRUE(fs::exists(directory / "superseded-1" / "step-00000040"));
   EXPECT_TRUE(fs::exists(directory / "step-00000010"));
+}
+
+// What was left to do at its end is done by the next start.
+TEST(Loop, ARunByNameIsFinishedOnceItsEndIsDone) {
+  ScratchDirectory scratch;
+  const fs::path events = scratch.path() / "events";
+  Job job(MUSTER_WATCHED_FIT,
+          {"--run", "first", "--steps", "10", "--events", events.string(), "--validate"});
+  const std::vector<std::string> once = {"--max-restarts", "0"};
+  EXPECT_NE(job.run(2, once, {}, dies_at("end")).exit_code, 0);
+  EXPECT_THAT(text_of(events), Not(HasSubstr("saw 10 steps")));
+  const ProgramResult second = job.run(2, once);
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_THAT(text_of(events), HasSubstr("saw 10 steps"));
+  const ProgramResult third = job.run(2, once);
+  EXPECT_EQ(third.exit_code, 64);
+  EXPECT_THAT(third.err, HasSubstr("'first' is finished (10 of 10 steps)"));
+}
+
+TEST(Loop, StartingOverLeavesOtherRunsAlone) {
+  Job job(MUSTER_WATCHED_FIT, {"--steps", "5"});
+  ASSERT_EQ(job.run(1, {}, {"--run", "first"}).exit_code, 0);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(job.run(1, {}, {"--fresh"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(job.checkpoints() / "first" / "step-00000005"));
+  // A number is not given twice.
+  fs::remove_all(job.checkpoints() / "superseded-1");
+  ASSERT_EQ(job.run(1, {}, {"--fresh"}).exit_code, 0);
+  for (const char* name : {"superseded-2", "superseded-3"})
+    EXPECT_TRUE(fs::exists(job.checkpoints() / name / "step-00000005")) << name;
+}
+
+TEST(Loop, OtherDataAreRefused) {
+  Job job(MUSTER_WATCHED_FIT, {"--checkpoint-every", "1"});
+  ASSERT_EQ(job.run(2, {}, {"--steps", "5"}).exit_code, 0);
+  const ProgramResult result = job.run(2, {}, {"--steps", "8"}, {{"MUSTER_TEST_SAMPLES", "161"}});
+  EXPECT_EQ(result.exit_code, 64);
+  EXPECT_THAT(result.err, HasSubstr("expected the 160 training samples that the run has had so "
+                                    "far, found 161"));
+}
+
+TEST(Loop, AScheduleOverOtherStepsIsTold) {
+  Job job(MUSTER_WATCHED_FIT, {"--schedule", "cosine"});
+  ASSERT_EQ(job.run(1, {}, {"--steps", "5"}).exit_code, 0);
+  const ProgramResult result = job.run(1, {}, {"--steps", "8"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("--schedule cosine was planned over 5 steps so far, and is "
+                                    "over 8 from here on"));
+}
+
+// Micro-batches among them of which every sample does.
+TEST(Loop, SamplesMayCountForNothing) {
+  std::string hash;
+  for (const int world_size : {1, 3}) {
+    Job job(MUSTER_WATCHED_FIT, {"--steps", "10", "--masked", "120"});
+    const ProgramResult result = job.run(world_size);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    double counted = 0;
+    std::istringstream lines(job.metrics());
+    for (std::string line; std::getline(lines, line);)
+      counted += Json::parse(line).value("samples", 0.0);
+    EXPECT_EQ(counted, 40);
+    if (hash.empty()) hash = job.state_hash();
+    EXPECT_EQ(job.state_hash(), hash);
+  }
+}
+
+// 103 samples, which no number of ranks divides, in batches of 10.
+TEST(Loop, MetricsOverRanksAreThoseOfOneWalk) {
+  const auto evaluate = [](int world_size, const std::string& logical_ranks,
+                           const std::string& batch) {
+    Job job(MUSTER_WATCHED_FIT,
+            {"--steps", "1", "--learning-rate", "0", "--validate", "--all-metrics",
+             "--logical-ranks", logical_ranks, "--eval-batch", batch});
+    const ProgramResult result = job.run(world_size);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    std::istringstream lines(job.metrics());
+    Json found;
+    for (std::string line; std::getline(lines, line);)
+      found = Json::parse(line).value("validation", found);
+    return found;
+  };
+  const Json expected = evaluate(1, "1", "1000");
+  for (const char* name : {"accuracy", "top_2", "auroc", "perplexity", "confusion"})
+    ASSERT_TRUE(expected.contains(name)) << expected;
+  EXPECT_GT(expected.at("auroc"), 0.3);
+  EXPECT_LT(expected.at("auroc"), 0.7);
+  for (const int world_size : {1, 2, 3, 4}) {
+    const Json found = evaluate(world_size, "4", "10");
+    for (const char* name : {"accuracy", "top_2", "auroc", "confusion"})
+      EXPECT_EQ(found.at(name), expected.at(name)) << name << " of " << world_size;
+    EXPECT_NEAR(found.at("perplexity").get<double>(), expected.at("perplexity").get<double>(),
+                1e-12);
+  }
 }
 
 TEST(Loop, TokensAndMinutesEndIt) {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 
 #include "job.h"
@@ -49,12 +51,23 @@ TEST(MicroBatchAuto, TakesTheLargestThatFitsAndKeepsIt) {
   // Goes on with it where there is more room.
   const ProgramResult second = job.run(1, {}, {"--steps", "4", "--memory-gib", "64"});
   ASSERT_EQ(second.exit_code, 0) << second.err;
-  EXPECT_THAT(second.err, HasSubstr("as in the run's checkpoint"));
+  EXPECT_THAT(second.err, HasSubstr("as the run has had them"));
 
   Job given("char_gpt", options(4, {"--micro-batch", std::to_string(chosen), "--accumulation-steps",
                                     std::to_string(kPerLogicalRank / chosen)}));
   ASSERT_EQ(given.run(3).exit_code, 0);
   EXPECT_EQ(job.state_hash(), given.state_hash());
+}
+
+// Before there is a checkpoint to tell what it was.
+TEST(MicroBatchAuto, RestartedRanksDoNotChooseAgain) {
+  Job job("char_gpt", options(20, {"--micro-batch", "auto", "--memory-gib", "64"}));
+  const auto program = job.start(2, {"--max-restarts", "1"});
+  ASSERT_TRUE(wait_until([&] { return job.step() >= 1; }, std::chrono::seconds(60)));
+  ASSERT_TRUE(job.signal_rank(1, SIGKILL));
+  const ProgramResult result = program->wait();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("as the run has had them"));
 }
 
 TEST(MicroBatchAuto, WhatItNeedsIsTold) {

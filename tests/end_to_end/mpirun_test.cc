@@ -105,6 +105,23 @@ TEST(Mpirun, InitialWeightsReachRanksThatShareNoMemory) {
   }
 }
 
+// Their memory comes and goes while they are written, too, and the other ranks stay for that,
+// however long it takes.
+TEST(Mpirun, ShardedParametersAreSavedByRank0Alone) {
+  Job whole("watched_fit", {}), sharded("watched_fit", {});
+  const fs::path from_whole = whole.directory() / "model.safetensors";
+  const fs::path from_shards = sharded.directory() / "model.safetensors";
+  ProgramResult result = run_program(whole, mpirun(2), MUSTER_WATCHED_FIT,
+                                     {"--steps", "3", "--export", from_whole.string()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  result =
+      run_program(sharded, mpirun(3), MUSTER_WATCHED_FIT,
+                  {"--steps", "3", "--export", from_shards.string(), "--zero-stage", "3",
+                   "--transport", "mpi", "--prefetch-units", "0", "--timeout", "2", "--nap", "5"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(text_of(from_shards), text_of(from_whole));
+}
+
 // Their memory comes and goes while the search looks on.
 TEST(Mpirun, ALossThatIsNotFiniteIsTracedToTheModuleOfShardedParameters) {
   Job job("watched_fit", {});

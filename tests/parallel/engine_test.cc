@@ -340,36 +340,155 @@ TEST(Engine, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
   }
 }
 
-// Neither the optimizer's step count nor the average of weights sees a skipped step.
+/// A step of `net` on `input`, whose loss is the mean.
+template <typename Net>
+StepReport mean_step(Engine& engine, Net& net, const torch::Tensor& input) {
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    torch::Tensor loss;
+    {
+      const Autocast autocast(engine.options().precision);
+      loss = net->forward(input).mean();
+    }
+    engine.backward(loss, 2.0);
+  }
+  return engine.finish_step(0.25);
+}
+
+void halve(const torch::Tensor& weight) {
+  const torch::NoGradGuard no_grad;
+  weight.mul_(0.5);
+}
+
+TEST(Engine, AWriteBetweenStepsIsRefusedWhereItWouldBeLostOrDoneOnceARank) {
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  for (const auto& [zero_stage, precision] : {std::pair{0, Precision::kFloat32},
+                                              {2, Precision::kFloat32},
+                                              {3, Precision::kFloat32},
+                                              {1, Precision::kBFloat16}}) {
+    SCOPED_TRACE(zero_stage);
+    torch::nn::Linear linear(4, 1);
+    EngineOptions options;
+    options.logical_ranks = kMostLogicalRanks;
+    options.zero_stage = zero_stage;
+    options.precision = precision;
+    Engine engine(*linear, *g_communicator, options);
+    mean_step(engine, linear, input);
+    const bool shared = zero_stage == 3 && g_communicator->world_size() > 1;
+    const auto write_and_go_on = [&] {
+      halve(linear->weight);
+      mean_step(engine, linear, input);
+    };
+    if (shared || precision == Precision::kBFloat16) {
+      EXPECT_THROW(write_and_go_on(), UserError);
+    } else {
+      write_and_go_on();
+    }
+  }
+}
+
+TEST(Engine, AWriteDuringAStepIsRefused) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  const Outcome before{.state = copy_of(engine.whole_state())};
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    engine.backward(linear(torch::full({2, 4}, 0.5)).mean(), 2.0);
+  }
+  halve(linear->weight);
+  try {
+    engine.finish_step(0.25);
+    ADD_FAILURE() << "a write was taken";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("parameter 'weight'"), std::string::npos)
+        << error.what();
+  }
+  {
+    const torch::NoGradGuard no_grad;
+    linear->weight.mul_(2);
+  }
+  expect_equal_bits(before, {.state = engine.whole_state()});
+  EXPECT_EQ(mean_step(engine, linear, torch::full({2, 4}, 0.5)).step, 1);
+}
+
+TEST(Engine, FreezingAndUnfreezingIsRefusedByName) {
+  torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::Linear(4, 1));
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  net[0]->parameters()[1].requires_grad_(false);
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  Engine engine(*net, *g_communicator, options);
+  for (const auto& [layer, requires_grad] : {std::pair{0, true}, {1, false}}) {
+    torch::Tensor bias = net[static_cast<std::size_t>(layer)]->parameters()[1];
+    bias.requires_grad_(requires_grad);
+    try {
+      mean_step(engine, net, input);
+      ADD_FAILURE() << layer;
+    } catch (const UserError& error) {
+      const std::string name = "parameter '" + std::to_string(layer) + ".bias'";
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+    }
+    bias.requires_grad_(!requires_grad);
+  }
+  EXPECT_EQ(mean_step(engine, net, input).step, 1);
+}
+
+// No scale makes an activation smaller.
+TEST(Engine, AnOverflowThatNoScaleMendsEndsTraining) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  options.precision = Precision::kFloat16Mixed;
+  options.initial_loss_scale = 4;
+  Engine engine(*linear, *g_communicator, options);
+  const torch::Tensor too_large = torch::full({2, 4}, 1e6);
+  EXPECT_TRUE(mean_step(engine, linear, too_large).skipped);
+  EXPECT_TRUE(mean_step(engine, linear, too_large).skipped);
+  EXPECT_EQ(engine.loss_scale().scale, 1);
+  EXPECT_THROW(mean_step(engine, linear, too_large), LossNotFinite);
+  EXPECT_FALSE(mean_step(engine, linear, torch::full({2, 4}, 0.5)).skipped);
+}
+
+/// Keeps statistics of what its result does not depend on.
+struct CountingLinear : torch::nn::Module {
+  torch::Tensor forward(const torch::Tensor& x) {
+    norm(x);
+    return linear(x);
+  }
+  torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(64));
+  torch::nn::Linear linear = register_module("linear", torch::nn::Linear(64, 1));
+};
+
+// Neither the optimizer's step count nor the average of weights sees a skipped step, nor do
+// buffers.
 TEST(Engine, ASkippedStepChangesNothing) {
-  torch::nn::Linear linear(64, 1);
+  auto net = std::make_shared<CountingLinear>();
   EngineOptions options;
   options.logical_ranks = kMostLogicalRanks;
   options.precision = Precision::kFloat16Mixed;
   options.initial_loss_scale = 0x1p20;
   options.optimizer.kind = OptimizerKind::kAdam;
   options.ema_decay = 0.5;
-  Engine engine(*linear, *g_communicator, options);
+  Engine engine(*net, *g_communicator, options);
   const auto state = [&] { return Outcome{.state = copy_of(engine.whole_state())}; };
   const Outcome first = state();
   StepReport report;
   do {
     expect_equal_bits(first, state());
     ASSERT_LT(engine.step(), 12);
-    engine.begin_step();
-    for (const MicroStep& micro : engine.micro_steps()) {
-      engine.begin_micro_step(micro);
-      const Autocast autocast(options.precision);
-      engine.backward(linear(torch::full({2, 64}, 0.5)).mean(), 2.0);
-    }
-    report = engine.finish_step(0.25);
+    report = mean_step(engine, net, torch::full({2, 64}, 0.5));
   } while (report.skipped);
   EXPECT_GT(report.step, 1);
   const Outcome updated = state();
   // Adam's first update is the rate times the sign, whatever came before that was not one.
-  EXPECT_TRUE(torch::allclose(tensor(first, "model.weight") - 0.25, tensor(updated, "model.weight"),
-                              0, 1e-6));
-  EXPECT_TRUE(torch::equal(tensor(updated, "ema.weight"), tensor(updated, "model.weight")));
+  const char* const weight = "model.linear.weight";
+  EXPECT_TRUE(torch::allclose(tensor(first, weight) - 0.25, tensor(updated, weight), 0, 1e-6));
+  EXPECT_TRUE(torch::equal(tensor(updated, "ema.linear.weight"), tensor(updated, weight)));
+  EXPECT_EQ(tensor(updated, "model.norm.num_batches_tracked").item<int64_t>(), 1);
 }
 
 class MastersAtStage : public testing::TestWithParam<int> {};

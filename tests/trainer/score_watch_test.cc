@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "muster/base/error.h"
 
@@ -48,6 +49,39 @@ TEST(ScoreWatch, WhatIsNoNumberIsNeverBest) {
   EXPECT_FALSE(watch.exhausted());
   EXPECT_FALSE(watch.add(5, 5.0));
   EXPECT_TRUE(watch.exhausted());
+}
+
+// JSON, in which it is kept, has no infinity.
+TEST(ScoreWatch, WhatIsInfiniteIsNeverBest) {
+  ScoreWatch watch({.metric = "loss"});
+  EXPECT_FALSE(watch.add(1, std::numeric_limits<double>::infinity()));
+  EXPECT_FALSE(watch.add(2, -std::numeric_limits<double>::infinity()));
+  ScoreWatch restored({.metric = "loss"});
+  EXPECT_TRUE(restored.restore(Json::parse(watch.to_json().dump()), "here"));
+  EXPECT_TRUE(watch.add(3, 7.0));
+}
+
+TEST(ScoreWatch, WhatWasNotSavedIsForgotten) {
+  ScoreWatch watch({.metric = "loss", .patience = 2});
+  watch.add(1, 5.0);
+  watch.add(2, 4.0);
+  watch.add(3, 3.0);
+  watch.forget(2);
+  EXPECT_EQ(watch.best_step(), 3);
+  watch.forget(3);
+  EXPECT_EQ(watch.best_step(), 1);
+  EXPECT_EQ(watch.best(), 5.0);
+  // Progress it was all the same.
+  EXPECT_TRUE(watch.add(4, 3.5));
+  EXPECT_FALSE(watch.exhausted());
+  watch.add(5, 3.5);
+  EXPECT_TRUE(watch.exhausted());
+  watch.forget(4);
+  watch.forget(1);
+  EXPECT_FALSE(watch.best_step().has_value());
+  ScoreWatch restored({.metric = "loss", .patience = 2});
+  EXPECT_TRUE(restored.restore(watch.to_json(), "here"));
+  EXPECT_TRUE(restored.exhausted());
 }
 
 TEST(ScoreWatch, ReadsWhatIsBetter) {

@@ -106,6 +106,12 @@ void CheckpointSaver::snapshot(Engine& engine, std::int64_t step, const Json& ru
   snapshots_->take(engine, step, run_state);
 }
 
+bool CheckpointSaver::has(std::int64_t step) {
+  const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
+  const bool there = rank_env_.rank == 0 && env_->exists(path);
+  return !broadcast_text(communicator_, there ? "there" : "").empty();
+}
+
 void CheckpointSaver::load(Engine& engine, std::int64_t step) {
   const std::filesystem::path path = store_.directory() / checkpoint::step_directory_name(step);
   const std::string damage =
@@ -251,6 +257,7 @@ void CheckpointSaver::retain_again() {
 
 void CheckpointSaver::fail(const std::string& message) {
   ++failures_;
+  failed_steps_.push_back(step_);
   const std::string row = std::to_string(failures_) + " in a row, " +
                           std::to_string(failures_allowed_) + " allowed (--checkpoint-failures)";
   if (failures_ > failures_allowed_) throw CheckpointError(message + "; " + row);

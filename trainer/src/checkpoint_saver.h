@@ -69,6 +69,8 @@ class CheckpointSaver {
   /// CheckpointError.
   void snapshot(Engine& engine, std::int64_t step, const Json& run_state);
 
+  /// Collective. Whether there is a checkpoint of `step`.
+  bool has(std::int64_t step);
   /// Collective, with no save in flight. Fills the engine's state from the checkpoint of `step`.
   /// Throws CheckpointError where it is not there, or damaged.
   void load(Engine& engine, std::int64_t step);
@@ -89,6 +91,10 @@ class CheckpointSaver {
   bool poll();
   /// Collective. Blocks until a commit that runs has ended; says on all ranks what failed.
   void settle();
+  /// Collective. Blocks until no save is in flight; as settle().
+  void settle_all();
+  /// The steps whose saves failed since the last call; the same on every rank.
+  std::vector<std::int64_t> take_failed_steps() { return std::exchange(failed_steps_, {}); }
   /// Collective. Blocks until no save is in flight. What failed now is not forgiven: the last save
   /// of a run is its result.
   void finish();
@@ -99,7 +105,6 @@ class CheckpointSaver {
   void end_part();
   std::string next_state(std::optional<checkpoint::TierSearch>& search, const Check& check);
   void settle_commit();
-  void settle_all();
   void retain_again();
   void tell_staging();
   void fail(const std::string& message);
@@ -128,6 +133,7 @@ class CheckpointSaver {
   std::string part_error_;     // of this rank's part
   std::string commit_error_;   // rank 0 only
   std::int64_t failures_ = 0;  // in a row; the same on every rank
+  std::vector<std::int64_t> failed_steps_;
   bool staging_told_ = false;
 };
 

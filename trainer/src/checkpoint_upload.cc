@@ -13,12 +13,7 @@
 #include "text_exchange.h"
 
 namespace muster::internal {
-namespace {
-
-// How often who waits for the store hears that it is not silence.
-constexpr std::chrono::milliseconds kSign{1000};
-
-}  // namespace
+namespace {}  // namespace
 
 CheckpointUpload::CheckpointUpload(std::string url, const RankEnv& rank_env,
                                    Communicator& communicator, std::int64_t failures_allowed)
@@ -84,7 +79,7 @@ bool CheckpointUpload::fetch_newer(std::int64_t step, const std::filesystem::pat
                         [&] { download(found, needed_step(found.at("run_state")), directory); });
     }
     wait_for_rank_0(communicator_,
-                    [&] { return work.wait_for(kSign) == std::future_status::ready; });
+                    [&] { return work.wait_for(kRank0Sign) == std::future_status::ready; });
     std::string problem;
     try {
       if (work.valid()) work.get();
@@ -130,7 +125,7 @@ void CheckpointUpload::settle() {
 }
 
 void CheckpointUpload::finish() {
-  wait_for_rank_0(communicator_, [&] { return uploader_->wait_for(kSign); });
+  wait_for_rank_0(communicator_, [&] { return uploader_->wait_for(kRank0Sign); });
   failures_allowed_ = 0;
   settle();
   if (uploader_ && uploader_->uploaded() > 0) {

@@ -20,6 +20,7 @@
 #include "muster/base/check.h"
 #include "muster/base/error.h"
 #include "not_finite_report.h"
+#include "parameter_watch.h"
 #include "piece_device.h"
 #include "seeding.h"
 #include "state_list.h"
@@ -60,6 +61,16 @@ at::Device device_of(const internal::ModuleTensors& tensors) {
                                    : tensors.trainable.front().tensor.device();
 }
 
+internal::OwnerWrites owner_writes(const EngineOptions& options, at::Device device,
+                                   internal::ParameterForm form, int world_size) {
+  using internal::OwnerWrites;
+  using internal::ParameterForm;
+  if (form == ParameterForm::kGathered) return OwnerWrites::kHeardElsewhere;
+  const bool shared = form != ParameterForm::kReplicated && world_size > 1;
+  return shared || internal::keeps_masters(options, device) ? OwnerWrites::kNever
+                                                            : OwnerWrites::kBetweenSteps;
+}
+
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named) tensors.push_back(tensor);
@@ -96,7 +107,9 @@ class Engine::Impl {
                    {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
                     options_.reduction, options_.offload_optimizer ? &pieces_ : nullptr}),
         sinks_(tensors_of(trainable_), gradients_),
-        totals_(options_.logical_ranks, run_, 2) {
+        totals_(options_.logical_ranks, run_, 2),
+        watch_(trainable_, frozen_,
+               owner_writes(options_, device_, form_, communicator.world_size())) {
     loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
     // Rank 0's values are everyone's, whatever build_model() did.
     for (const auto& [name, tensor] : frozen_)
@@ -108,6 +121,7 @@ class Engine::Impl {
   }
 
   void begin_step() {
+    watch_.begin_step();
     if (totals_work_) totals_work_->wait();  // of a step that was not finished
     totals_work_.reset();
     gradients_.reset();
@@ -166,6 +180,7 @@ class Engine::Impl {
 
   StepReport finish_step(double learning_rate) {
     MUSTER_CHECK_EQ(next_micro_step_, micro_steps_.size()) << "a step needs all its micro-steps";
+    watch_.end_passes();
     close_leaf();
     buffers_.publish(tensor_communicator_);
     totals_work_->wait();
@@ -175,14 +190,15 @@ class Engine::Impl {
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
       abandon(UserError("step: expected at least one sample in the global batch, found none"));
-    if (!std::isfinite(report.loss) && !scales_loss()) abandon(loss_not_finite(report.loss));
+    if (!std::isfinite(report.loss) && !scale_can_shrink()) abandon(loss_not_finite(report.loss));
     report.loss_scale = loss_scale_.scale;
     report.gradient_norm =
         update_.update(gradients_, report.weight * loss_scale_.scale, learning_rate, updates() + 1);
     report.skipped = !std::isfinite(report.gradient_norm);
-    if (report.skipped && !scales_loss()) abandon(gradient_not_finite());
+    if (report.skipped && !scale_can_shrink()) abandon(gradient_not_finite());
     if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
-    buffers_.finish_step();
+    // What overflowed is in the buffers, too.
+    report.skipped ? buffers_.abandon_step() : buffers_.finish_step();
     report.step = ++step_;
     return report;
   }
@@ -263,6 +279,8 @@ class Engine::Impl {
   }
 
   bool scales_loss() const { return options_.precision == Precision::kFloat16Mixed; }
+  /// Whether a step that overflowed may not overflow with the next scale.
+  bool scale_can_shrink() const { return scales_loss() && loss_scale_.scale > LossScale::kLeast; }
 
   /// Nothing of the step is left.
   template <typename Error>
@@ -311,6 +329,7 @@ class Engine::Impl {
   internal::GradientSinks sinks_;
   std::vector<at::Tensor> host_pieces_;
   internal::TreeVector totals_;
+  internal::ParameterWatch watch_;
   std::optional<Work> totals_work_;
 
   std::int64_t step_ = 0;

@@ -42,7 +42,7 @@ GatheredParameters::~GatheredParameters() {
 }
 
 HeldRange GatheredParameters::held(std::size_t parameter) {
-  drop_all();  // the caller may write
+  if (holds_ == 0) drop_all();  // the caller may write
   return WindowedParameters::held(parameter);
 }
 

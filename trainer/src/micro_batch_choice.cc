@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine_layout.h"
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/base/json.h"
@@ -17,6 +18,7 @@
 #include "muster/checkpoint/checkpoint_store.h"
 #include "muster/trainer/memory_plan.h"
 #include "plan_report.h"
+#include "run_directory.h"
 #include "run_together.h"
 #include "text_exchange.h"
 #include "training_parts.h"
@@ -53,36 +55,40 @@ Batch first_samples(const Batch& batch, std::int64_t samples) {
 class Scales {
  public:
   /// `samples` are a logical rank's of a step.
-  Scales(Trainer& trainer, int world_size, std::int64_t samples)
-      : trainer_(trainer),
-        world_size_(world_size),
-        samples_(samples),
-        model_(build_model(trainer)) {
+  Scales(Trainer& trainer, World& world, std::int64_t samples)
+      : trainer_(trainer), world_(world), samples_(samples), model_(build_model(trainer)) {
     trainer.options.micro_batch = samples;
     batch_ = first_micro_batch(trainer);
   }
 
-  std::int64_t bytes_of(std::int64_t micro_batch) {
+  std::int64_t planned(std::int64_t micro_batch) const {
+    EngineOptions options = engine_options_of(trainer_);
+    options.accumulation_steps = samples_ / micro_batch;
+    const MemoryUse use = plan_memory(*model_, options, world_.env().world_size);
+    const bool gathers =
+        parameter_form(world_.communicator(), options, at::kCPU) == ParameterForm::kGathered;
+    return use.total() + (gathers ? use.blocks : 0);
+  }
+
+  std::int64_t measured(std::int64_t micro_batch) {
     const MeasuredMemory measured =
         measure_memory(trainer_, *model_, first_samples(batch_, micro_batch));
     if (!process_) process_ = measured.process;
-    EngineOptions options = engine_options_of(trainer_);
-    options.accumulation_steps = samples_ / micro_batch;
-    const MemoryUse use = plan_memory(*model_, options, world_size_);
-    return use.total() + measured.activations + *process_;
+    return measured.activations + *process_;
   }
 
  private:
   Trainer& trainer_;
-  int world_size_;
+  World& world_;
   std::int64_t samples_;
   std::shared_ptr<torch::nn::Module> model_;
   Batch batch_;
   std::optional<std::int64_t> process_;  // before any of the passes
 };
 
-/// The job in the newest checkpoint of the run, as text; empty where there is none.
-std::string job_of_checkpoint(const TrainerOptions& options, const RankEnv& env) {
+/// The job of the newest checkpoint of the run, or, where ranks were restarted before the first
+/// one, of the ranks before them; as text, empty where there is none.
+std::string known_job(const TrainerOptions& options, const RankEnv& env) {
   if (env.rank != 0 || options.checkpoint_dir.empty()) return "";
   if (options.fresh && env.generation == 0) return "";
   const auto files = make_system_env();
@@ -93,7 +99,8 @@ std::string job_of_checkpoint(const TrainerOptions& options, const RankEnv& env)
     const Json state = checkpoint::Checkpoint::open(info->path, *files).manifest().run_state;
     return state.value("job", Json::object()).dump();
   }
-  return "";
+  const std::filesystem::path file = options.run_directory() / kJobFile;
+  return env.generation > 0 && files->exists(file) ? files->read_text(file) : "";
 }
 
 /// What the smallest rank has room for.
@@ -103,9 +110,11 @@ MicroBatchChoice measure_choice(Trainer& trainer, World& world) {
   const auto budget = static_cast<std::int64_t>(options.memory_gib * (1 << 30));
   MicroBatchChoice choice;
   run_together(world.communicator(), [&] {
-    Scales scales(trainer, world.env().world_size, samples);
+    Scales scales(trainer, world, samples);
     choice = choose_micro_batch(
-        samples, budget, [&](std::int64_t micro_batch) { return scales.bytes_of(micro_batch); });
+        samples, budget,
+        {.planned = [&](std::int64_t micro_batch) { return scales.planned(micro_batch); },
+         .measured = [&](std::int64_t micro_batch) { return scales.measured(micro_batch); }});
   });
   at::Tensor least = at::full({1}, choice.micro_batch, at::kLong);
   world.communicator().all_reduce(least, ReduceOp::kMin).wait();
@@ -124,26 +133,27 @@ std::string reason(const MicroBatchChoice& choice, double memory_gib) {
 
 }  // namespace
 
-MicroBatchChoice choose_micro_batch(
-    std::int64_t samples, std::int64_t budget_bytes,
-    const std::function<std::int64_t(std::int64_t micro_batch)>& bytes_of) {
+MicroBatchChoice choose_micro_batch(std::int64_t samples, std::int64_t budget_bytes,
+                                    const MicroBatchNeeds& needs) {
   MicroBatchChoice choice;
   std::vector<Measured> measured;
   for (std::int64_t m = 1; m <= samples; ++m) {
     if (samples % m != 0) continue;
     const std::size_t n = measured.size();
-    std::int64_t bytes = n < 2 ? 0 : extrapolate(measured[n - 2], measured[n - 1], m);
+    const std::int64_t planned = needs.planned(m);
+    std::int64_t bytes = planned;
+    if (n == 1) bytes += measured[0].bytes;
+    if (n >= 2) bytes += extrapolate(measured[n - 2], measured[n - 1], m);
     if (bytes <= budget_bytes) {
-      bytes = bytes_of(m);
-      measured.push_back({m, bytes});
+      measured.push_back({m, needs.measured(m)});
+      bytes = planned + measured.back().bytes;
     }
-    if (bytes > budget_bytes) {
+    if (bytes <= budget_bytes) {
+      choice = {.micro_batch = m, .bytes = bytes};
+    } else if (choice.next_micro_batch == 0) {
       choice.next_micro_batch = m;
       choice.next_bytes = bytes;
-      break;
     }
-    choice.micro_batch = m;
-    choice.bytes = bytes;
   }
   return choice;
 }
@@ -151,7 +161,7 @@ MicroBatchChoice choose_micro_batch(
 void resolve_micro_batch(Trainer& trainer, World& world) {
   TrainerOptions& options = trainer.options;
   std::string job;
-  run_together(world.communicator(), [&] { job = job_of_checkpoint(options, world.env()); });
+  run_together(world.communicator(), [&] { job = known_job(options, world.env()); });
   job = broadcast_text(world.communicator(), job);
   std::string why;
   if (!job.empty()) {
@@ -159,7 +169,7 @@ void resolve_micro_batch(Trainer& trainer, World& world) {
     const Json known = parse_json(job, origin);
     options.micro_batch = json_field<std::int64_t>(known, "micro-batch", origin);
     options.accumulation_steps = json_field<std::int64_t>(known, "accumulation-steps", origin);
-    why = "as in the run's checkpoint";
+    why = "as the run has had them";
   } else {
     const MicroBatchChoice choice = measure_choice(trainer, world);
     run_alike(world.communicator(), [&] {

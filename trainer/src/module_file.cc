@@ -107,7 +107,7 @@ void save_module(torch::nn::Module& module, const std::filesystem::path& path,
   std::map<std::string, at::Tensor> tensors;
   std::vector<TensorRange> ranges;
   for (const auto& [name, tensor] : tensors_of(module)) {
-    tensors[name] = tensor.detach().cpu().contiguous();
+    tensors[name] = tensor.detach();
     ranges.push_back(checkpoint::whole_tensor(name, internal::to_dtype(name, tensor.scalar_type()),
                                               tensor.sizes().vec()));
   }
@@ -115,7 +115,10 @@ void save_module(torch::nn::Module& module, const std::filesystem::path& path,
   checkpoint::write_safetensors(
       path, std::move(ranges), metadata,
       [&](const TensorRange& range, void* out) {
-        const at::Tensor& tensor = tensors.at(range.name);
+        // A copy, since the memory of sharded parameters goes again; one at a time.
+        const at::Tensor& original = tensors.at(range.name);
+        const at::Tensor tensor =
+            at::empty(original.sizes(), original.options().device(at::kCPU)).copy_(original);
         const auto* bytes = static_cast<const char*>(tensor.const_data_ptr());
         std::memcpy(out, bytes + range.begin * tensor.element_size(),
                     static_cast<std::size_t>(range.bytes()));

@@ -2,9 +2,12 @@
 #include "module_tensors.h"
 
 #include <ATen/core/grad_mode.h>
+#include <c10/core/StorageImpl.h>
 #include <torch/nn/module.h>
 
+#include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "muster/base/error.h"
 
@@ -20,6 +23,33 @@ void check_supported(const NamedTensor& parameter, at::Device device) {
       (device.is_cuda() ? device.str() + ", where the first parameter is" : "the CPU") +
       ", found " + std::string(c10::toString(t.scalar_type())) + " on " + t.device().str() +
       "; convert it in build_model(), or freeze it with requires_grad_(false)");
+}
+
+/// Each would get memory of its own, and what they share be lost.
+void check_apart(const std::vector<NamedTensor>& parameters) {
+  struct Extent {
+    const c10::StorageImpl* storage;
+    std::int64_t begin;  // in elements
+    std::int64_t end;
+    const std::string* name;
+  };
+  std::vector<Extent> extents;
+  for (const auto& [name, tensor] : parameters) {
+    // One with holes may lie between another's elements.
+    if (tensor.numel() == 0 || !tensor.is_non_overlapping_and_dense()) continue;
+    extents.push_back({tensor.storage().unsafeGetStorageImpl(), tensor.storage_offset(),
+                       tensor.storage_offset() + tensor.numel(), &name});
+  }
+  const auto place = [](const Extent& extent) { return std::pair(extent.storage, extent.begin); };
+  std::sort(extents.begin(), extents.end(),
+            [&](const Extent& a, const Extent& b) { return place(a) < place(b); });
+  for (std::size_t i = 1; i < extents.size(); ++i) {
+    const Extent& before = extents[i - 1];
+    if (extents[i].storage != before.storage || extents[i].begin >= before.end) continue;
+    throw ConfigError("parameters '" + *before.name + "' and '" + *extents[i].name +
+                      "': expected memory of their own, found that they overlap; to tie two, "
+                      "register the same tensor under both names (b->weight = a->weight)");
+  }
 }
 
 }  // namespace
@@ -70,6 +100,7 @@ std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainab
     check_supported(parameter, trainable.front().tensor.device());
     numels.push_back(parameter.tensor.numel());
   }
+  check_apart(trainable);
   return numels;
 }
 

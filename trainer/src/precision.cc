@@ -29,7 +29,6 @@ Autocast::~Autocast() {
 }
 
 void LossScale::update(bool overflowed, std::int64_t growth_interval) {
-  constexpr double kLeast = 1.0;
   const double kMost = std::ldexp(1.0, 40);
   if (overflowed) {
     scale = std::max(kLeast, scale / 2);

@@ -1,7 +1,10 @@
 // Lock, move aside, prepare: in this order, since the latter two remove what a live run needs.
 #include "run_directory.h"
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,10 +16,20 @@
 namespace muster::internal {
 namespace {
 
-// How often who waits for rank 0 hears that it is not silence.
-constexpr std::chrono::milliseconds kSign{1000};
-
 constexpr const char* kSuperseded = "superseded-";
+
+/// 3 of "superseded-3"; 0 where there is none.
+int number_in(const std::string& name) {
+  int number = 0;
+  const char* const digits = name.c_str() + std::strlen(kSuperseded);
+  std::from_chars(digits, name.c_str() + name.size(), number);
+  return number;
+}
+
+/// As --run makes them in one directory.
+bool is_of_another_run(const std::filesystem::path& path, Env& env) {
+  return env.exists(path / checkpoint::kLockFile);
+}
 
 void move_aside(const std::filesystem::path& directory, Env& env) {
   try {
@@ -24,8 +37,8 @@ void move_aside(const std::filesystem::path& directory, Env& env) {
     int next = 1;
     for (const std::string& name : env.list_directory(directory)) {
       if (name.starts_with(kSuperseded)) {
-        ++next;
-      } else if (name != checkpoint::kLockFile) {
+        next = std::max(next, number_in(name) + 1);
+      } else if (name != checkpoint::kLockFile && !is_of_another_run(directory / name, env)) {
         names.push_back(name);
       }
     }
@@ -49,7 +62,7 @@ RunDirectory::RunDirectory(checkpoint::CheckpointStore& store, Env& env, const R
   run_together(communicator, [&] {
     if (is_mine) lock_.emplace(store.directory());
   });
-  wait_for_rank_0(communicator, [&] { return lock_->wait_for(kSign); });
+  wait_for_rank_0(communicator, [&] { return lock_->wait_for(kRank0Sign); });
   run_together(communicator, [&] {
     if (!is_mine) return;
     lock_->require_held();

@@ -12,6 +12,11 @@
 
 namespace muster::internal {
 
+/// In a run's directory: what its job is, for restarts before the first checkpoint.
+inline constexpr const char* kJobFile = "job.json";
+/// And the step at which the run ended, on_finished() included.
+inline constexpr const char* kFinishedFile = "finished.json";
+
 class RunDirectory {
  public:
   /// Collective. Rank 0 locks the store's directory, and holds it until this object goes; moves

@@ -3,6 +3,7 @@
 #ifndef MUSTER_TRAINER_SRC_RUN_TOGETHER_H_
 #define MUSTER_TRAINER_SRC_RUN_TOGETHER_H_
 
+#include <chrono>
 #include <functional>
 
 #include "muster/base/error.h"
@@ -25,8 +26,11 @@ void run_together(Communicator& communicator, const std::function<void()>& work)
 /// rethrows, all others throw FailedElsewhere. Other errors come through.
 void run_alike(const Communicator& communicator, const std::function<void()>& work);
 
+/// How often the others hear of rank 0 while they wait for it.
+inline constexpr std::chrono::milliseconds kRank0Sign{1000};
+
 /// Collective. Blocks until `ended`, called again and again on rank 0 alone, returns true; it
-/// should block for about a second itself. The others hear each time that rank 0 is at work, so
+/// should block for kRank0Sign itself. The others hear each time that rank 0 is at work, so
 /// that no deadline is passed however long it takes.
 void wait_for_rank_0(Communicator& communicator, const std::function<bool()>& ended);
 

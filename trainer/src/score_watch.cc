@@ -21,28 +21,35 @@ bool ScoreWatch::better(double value, double than, double delta) const {
 }
 
 bool ScoreWatch::add(std::int64_t step, double value) {
-  const bool first = !best_step_.has_value();
-  const bool number = !std::isnan(value);
-  if (number && (first || better(value, reference_, rule_.min_delta))) {
+  const bool number = std::isfinite(value);
+  if (number && (!reference_ || better(value, *reference_, rule_.min_delta))) {
     reference_ = value;
     without_progress_ = 0;
   } else {
     ++without_progress_;
   }
-  if (!number || !(first || better(value, best_, 0))) return false;
-  best_ = value;
-  best_step_ = step;
+  if (!number || !(bests_.empty() || better(value, best(), 0))) return false;
+  bests_.push_back({step, value});
   return true;
+}
+
+void ScoreWatch::forget(std::int64_t step) {
+  std::erase_if(bests_, [&](const Best& best) { return best.step == step; });
+}
+
+std::optional<std::int64_t> ScoreWatch::best_step() const {
+  if (bests_.empty()) return std::nullopt;
+  return bests_.back().step;
 }
 
 Json ScoreWatch::to_json() const {
   Json json = {{"metric", rule_.metric},
                {"larger_is_better", rule_.larger_is_better},
                {"without_progress", without_progress_}};
-  if (best_step_) {
-    json["best_step"] = *best_step_;
-    json["best"] = best_;
-    json["reference"] = reference_;
+  if (reference_) json["reference"] = *reference_;
+  if (!bests_.empty()) {
+    json["best_step"] = bests_.back().step;
+    json["best"] = bests_.back().value;
   }
   return json;
 }
@@ -52,10 +59,9 @@ bool ScoreWatch::restore(const Json& json, const std::string& origin) {
     if (json.at("metric") != rule_.metric || json.at("larger_is_better") != rule_.larger_is_better)
       return false;
     without_progress_ = json.at("without_progress").get<std::int64_t>();
+    if (json.contains("reference")) reference_ = json.at("reference").get<double>();
     if (!json.contains("best_step")) return true;
-    best_step_ = json.at("best_step").get<std::int64_t>();
-    best_ = json.at("best").get<double>();
-    reference_ = json.at("reference").get<double>();
+    bests_ = {{json.at("best_step").get<std::int64_t>(), json.at("best").get<double>()}};
     return true;
   } catch (const Json::exception& e) {
     throw CheckpointError(origin + ": expected the best score of a run, found: " + e.what() +

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "muster/base/json.h"
 
@@ -27,12 +28,15 @@ class ScoreWatch {
 
   const std::string& metric() const { return rule_.metric; }
   const ScoreRule& rule() const { return rule_; }
-  /// The evaluation after update `step`. Returns whether it is the best so far; a value that is no
-  /// number never is.
+  /// The evaluation after update `step`. Returns whether it is the best so far; a value that is not
+  /// finite never is.
   bool add(std::int64_t step, double value);
+  /// The weights of `step` were not saved: what was best before is the best again, where it was.
+  void forget(std::int64_t step);
   /// The step of the best evaluation.
-  std::optional<std::int64_t> best_step() const { return best_step_; }
-  double best() const { return best_; }
+  std::optional<std::int64_t> best_step() const;
+  /// Requires a best_step().
+  double best() const { return bests_.back().value; }
   /// Patience has run out.
   bool exhausted() const { return rule_.patience > 0 && without_progress_ >= rule_.patience; }
 
@@ -45,9 +49,12 @@ class ScoreWatch {
   bool better(double value, double than, double delta) const;
 
   ScoreRule rule_;
-  std::optional<std::int64_t> best_step_;
-  double best_ = 0;
-  double reference_ = 0;  // the latest that was progress
+  struct Best {
+    std::int64_t step;
+    double value;
+  };
+  std::vector<Best> bests_;          // each better than the one before
+  std::optional<double> reference_;  // the latest that was progress
   std::int64_t without_progress_ = 0;
 };
 

@@ -11,8 +11,8 @@ std::shared_ptr<const Dataset> Trainer::validation_dataset() { return nullptr; }
 
 void Trainer::evaluate_batch(const Batch& batch, MetricSums& sums) {
   const Loss loss = compute_loss(batch);
-  const double weight = loss.weight == 0 ? static_cast<double>(batch.size()) : loss.weight;
-  sums.add("loss", loss.mean.item<double>() * weight, weight);
+  const double weight = loss.weight_over(batch);
+  if (weight != 0) sums.add("loss", loss.mean.item<double>() * weight, weight);
 }
 
 bool Trainer::decays(const std::string&, const at::Tensor& parameter) const {
@@ -28,5 +28,9 @@ void Trainer::on_finished() {}
 std::string Trainer::save_state() const { return ""; }
 
 void Trainer::load_state(const std::string&) {}
+
+std::shared_ptr<void> Trainer::hold_parameters() {
+  return engine_ == nullptr ? nullptr : engine_->hold_parameters();
+}
 
 }  // namespace muster

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <future>
 
 #include "evaluation.h"
 #include "metric_exchange.h"
@@ -19,6 +21,7 @@
 #include "muster/base/version.h"
 #include "muster/checkpoint/layout.h"
 #include "not_finite_search.h"
+#include "run_directory.h"
 #include "run_together.h"
 #include "seeding.h"
 #include "text_exchange.h"
@@ -76,6 +79,7 @@ RunOutcome TrainingRun::run() {
       call_user_code("on_epoch_end()", [&] { trainer_.on_epoch_end(progress_.epoch); });
     if (agreement.commit_failed) saver_->settle();
     if (agreement.parts_ended) saver_->commit();
+    forget_failed_saves();
     const bool best = evaluation_due() && evaluate();
     if (ended_.empty()) ended_ = end_reached(false);
     stop = agreement.stop;
@@ -92,7 +96,7 @@ RunOutcome TrainingRun::run() {
 }
 
 StepReport TrainingRun::train_step() {
-  engine_->begin_step();
+  internal::run_alike(communicator_, [&] { engine_->begin_step(); });
   local_ledger_ = 0;
   not_finite_.reset();
   for (const MicroStep& micro : engine_->micro_steps()) {
@@ -104,8 +108,10 @@ StepReport TrainingRun::train_step() {
     engine_->begin_micro_step(micro);
     if (micro_batch.batch.size() == 0) continue;
     const Loss loss = loss_of(micro_batch);
+    const double weight = loss.weight_over(micro_batch.batch);
+    if (weight == 0) continue;
     const double value =
-        call_user_code("backward", [&] { return engine_->backward(loss.mean, loss.weight); });
+        call_user_code("backward", [&] { return engine_->backward(loss.mean, weight); });
     if (!std::isfinite(value) && !not_finite_) not_finite_ = micro_batch;
   }
   const StepReport report = finish_step();
@@ -153,12 +159,11 @@ std::string TrainingRun::describe_not_finite() {
 Loss TrainingRun::loss_of(const MicroBatch& micro_batch) {
   const std::string where = "compute_loss() at step " + std::to_string(progress_.step + 1) +
                             ", logical rank " + std::to_string(micro_batch.logical_rank);
-  Loss loss = call_user_code(where, [&] {
+  const Loss loss = call_user_code(where, [&] {
     const Autocast autocast(engine_->options().precision, trainer_.device());
     return trainer_.compute_loss(micro_batch.batch);
   });
   if (!loss.mean.defined()) throw UserError(where + ": expected a loss, found an undefined tensor");
-  if (loss.weight == 0) loss.weight = static_cast<double>(micro_batch.batch.size());
   return loss;
 }
 
@@ -266,9 +271,17 @@ bool TrainingRun::snapshot_due() const {
 }
 
 void TrainingRun::save() {
+  saver_->settle_all();
+  forget_failed_saves();
   const auto best_step = score_watch_ ? score_watch_->best_step() : std::nullopt;
   saver_->start(*engine_, progress_.step, run_state(), best_step);
   saved_score_ = score_watch_ ? score_watch_->to_json() : Json();
+}
+
+// The best is what can be had again.
+void TrainingRun::forget_failed_saves() {
+  if (!saver_ || !score_watch_) return;
+  for (const std::int64_t step : saver_->take_failed_steps()) score_watch_->forget(step);
 }
 
 Json TrainingRun::run_state() const {
@@ -279,11 +292,13 @@ Json TrainingRun::run_state() const {
   Json state = {{"progress", progress},
                 {"job", job_},
                 {"numerics", numerics_},
+                {"train_samples", train_samples_},
                 {"metrics", metrics_},
                 {"circumstances",
                  {{"world_size", communicator_.world_size()},
                   {"generation", world_.env().generation},
                   {"trained_seconds", trained().count()},
+                  {"schedule_steps", limits_.steps.value_or(0)},
                   {"options", other_options_},
                   {"build_id", own_build_id()},
                   {"muster", kVersion}}}};
@@ -316,18 +331,58 @@ void TrainingRun::finish() {
   take_best();
   if (validation_dataset_ && test_dataset_) test();
   if (options_.ema > 0) engine_->swap_average();
-  if (world_.env().rank != 0) return;
+  if (options_.zero_stage < 3 || communicator_.world_size() == 1) {
+    if (world_.env().rank == 0) end_on_rank_0();
+    return;
+  }
+  // Rank 0 may read what the others own, for longer than a deadline. While it does they hear of it
+  // in a communicator of their own, since one thread uses one.
+  const std::unique_ptr<Communicator> signs = communicator_.split(0, communicator_.rank());
+  std::promise<void> done;
+  const auto wait = [&, ended = done.get_future()] {
+    internal::wait_for_rank_0(
+        *signs, [&] { return ended.wait_for(internal::kRank0Sign) == std::future_status::ready; });
+  };
+  if (world_.env().rank != 0) {
+    wait();
+    return;
+  }
+  std::future<void> told = std::async(std::launch::async, std::cref(wait));
+  try {
+    end_on_rank_0();
+  } catch (...) {
+    done.set_value();
+    throw;
+  }
+  done.set_value();
+  told.get();
+}
+
+void TrainingRun::end_on_rank_0() {
   model_->eval();
   internal::seed_default_generators(internal::stream_seed(static_cast<std::uint64_t>(options_.seed),
                                                           internal::StreamPurpose::kFinish),
                                     trainer_.device());
   call_user_code("on_finished()", [&] { trainer_.on_finished(); });
+  if (saver_) {
+    internal::write_file(options_.run_directory() / internal::kFinishedFile,
+                         {{"step", progress_.step}, {"reason", ended_}});
+  }
 }
 
 void TrainingRun::take_best() {
   if (!saver_ || !score_watch_) return;
   const auto best_step = score_watch_->best_step();
-  if (best_step && *best_step != progress_.step) saver_->load(*engine_, *best_step);
+  if (!best_step || *best_step == progress_.step) return;
+  if (saver_->has(*best_step)) {
+    saver_->load(*engine_, *best_step);
+    return;
+  }
+  // It was not saved before the run died, and went on from a snapshot; or it was deleted.
+  score_watch_->forget(*best_step);
+  if (world_.env().rank == 0)
+    MUSTER_LOG(WARNING) << "the best checkpoint, of step " << *best_step
+                        << ", is not there any more: the last weights take its place";
 }
 
 void TrainingRun::test() {

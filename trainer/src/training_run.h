@@ -29,6 +29,8 @@ class TrainingRun {
   /// Collective. Builds model, data, engine; restores the newest checkpoint.
   TrainingRun(Trainer& trainer, World& world, const OptionSet& option_set, ControlChannel* control);
 
+  ~TrainingRun();
+
   /// Collective. To a limit, to the end of patience, or until a stop is agreed on.
   RunOutcome run();
 
@@ -45,12 +47,15 @@ class TrainingRun {
   // Before the first step.
   void choose_device();
   void check_numerics();
+  void check_data();
   void make_limits();
   void restore();
   void begin_anew();
+  void read_finished();
   void go_on_from(const Json& run_state);
   void check_resumable(const Json& run_state, const std::string& origin);
   void refuse_finished(const Json& run_state, const std::string& origin) const;
+  void warn_of_another_schedule(const Json& run_state) const;
 
   // The loop.
   StepReport train_step();
@@ -65,6 +70,7 @@ class TrainingRun {
   MetricSums evaluate_on(const Dataset& dataset);
   bool checkpoint_due() const;
   void save();
+  void forget_failed_saves();
   bool snapshot_due() const;
   Json run_state() const;
   /// Why training ends here; empty where it goes on.
@@ -79,6 +85,7 @@ class TrainingRun {
   void finish();
   void take_best();
   void test();
+  void end_on_rank_0();
 
   Trainer& trainer_;
   World& world_;
@@ -96,10 +103,12 @@ class TrainingRun {
   std::shared_ptr<const Dataset> validation_dataset_;  // nullptr: the test data are used
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<DataLoader> loader_;
+  std::int64_t train_samples_ = 0;  // in the data set
   internal::RunLimits limits_{0, 0, 0};
   Schedule schedule_;
   std::optional<internal::ScoreWatch> score_watch_;
-  std::string ended_;                                // why; empty while training goes on
+  std::int64_t finished_step_ = -1;  // at which on_finished() has been called, in an earlier life
+  std::string ended_;                // why; empty while training goes on
   std::chrono::duration<double> trained_before_{0};  // in earlier lives of the run
   std::chrono::steady_clock::time_point began_;
   internal::JobProgress progress_;

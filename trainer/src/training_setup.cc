@@ -6,10 +6,13 @@
 
 #include "accelerator.h"
 #include "initial_weights.h"
+#include "muster/base/env.h"
 #include "muster/base/error.h"
+#include "muster/base/json.h"
 #include "muster/base/log.h"
 #include "muster/checkpoint/import.h"
 #include "numerics.h"
+#include "run_directory.h"
 #include "run_together.h"
 #include "seeding.h"
 #include "text_exchange.h"
@@ -57,9 +60,13 @@ TrainingRun::TrainingRun(Trainer& trainer, World& world, const OptionSet& option
     engine_ =
         std::make_unique<Engine>(*model_, communicator_, internal::engine_options_of(trainer_));
   });
+  check_data();
   internal::run_alike(communicator_, [&] { make_limits(); });
   restore();
+  trainer_.engine_ = engine_.get();
 }
+
+TrainingRun::~TrainingRun() { trainer_.engine_ = nullptr; }
 
 void TrainingRun::choose_device() {
   internal::Accelerator* const accelerator = internal::accelerator();
@@ -112,6 +119,18 @@ void TrainingRun::check_numerics() {
   }
 }
 
+void TrainingRun::check_data() {
+  train_samples_ = loader_->plan().samples;
+  const std::vector<std::string> all =
+      internal::gather_texts(communicator_, std::to_string(train_samples_));
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    throw Mismatch("train_dataset(): expected the same samples on every rank, found " + all[0] +
+                   " on rank 0 and " + all[rank] + " on rank " + std::to_string(rank) +
+                   "; give every rank the same data");
+  }
+}
+
 // What a run began with is told in all its checkpoints, and not read again by its resumes.
 void TrainingRun::begin_anew() {
   if (options_.init_from.empty()) return;
@@ -145,18 +164,36 @@ void TrainingRun::restore() {
     saver_.emplace(
         directory, world_.env(), communicator_, save_options,
         [this](std::int64_t step, const std::filesystem::path& path) { committed(step, path); });
+    read_finished();
     const auto state =
         saver_->restore(*engine_, [this](const Json& run_state, const std::string& origin) {
           internal::run_alike(communicator_, [&] { check_resumable(run_state, origin); });
         });
     resumed = state.has_value();
     if (state) go_on_from(*state);
-    if (world_.env().rank == 0) metrics_log_.emplace(directory / "metrics.jsonl", progress_.step);
+    if (world_.env().rank == 0) {
+      metrics_log_.emplace(directory / "metrics.jsonl", progress_.step);
+      internal::write_file(directory / internal::kJobFile, job_);
+    }
   }
   if (!resumed) begin_anew();
   ended_ = end_reached(limits_.time_is_up(trained_before_));
   trainer_.step_ = progress_.step;
   progress_report_.resumed(progress_.step);
+}
+
+// Rank 0's word counts.
+void TrainingRun::read_finished() {
+  std::string step = "-1";
+  internal::run_together(communicator_, [&] {
+    if (world_.env().rank != 0) return;
+    const auto files = make_system_env();
+    const std::filesystem::path path = options_.run_directory() / internal::kFinishedFile;
+    if (!files->exists(path)) return;
+    const Json finished = parse_json(files->read_text(path), path.string());
+    step = std::to_string(json_field<std::int64_t>(finished, "step", path.string()));
+  });
+  finished_step_ = std::stoll(internal::broadcast_text(communicator_, step));
 }
 
 void TrainingRun::go_on_from(const Json& run_state) {
@@ -173,6 +210,7 @@ void TrainingRun::go_on_from(const Json& run_state) {
   const Json score = run_state.value("score", Json());
   const bool same_score = score_watch_ && score.is_object() && score_watch_->restore(score, origin);
   if (world_.env().rank != 0) return;
+  warn_of_another_schedule(run_state);
   if (same_score) tell_best(score);
   if (saver_->restored_snapshot()) {
     MUSTER_LOG(INFO) << "resumed from snapshot of step " << progress_.step
@@ -197,6 +235,13 @@ void TrainingRun::check_resumable(const Json& run_state, const std::string& orig
     throw ConfigError(origin + ": the checkpoint was written by a run with another " + part + ": " +
                       text + "; " + advice);
   };
+  if (run_state.value("train_samples", train_samples_) != train_samples_) {
+    throw ConfigError(origin + ": expected the " + run_state.at("train_samples").dump() +
+                      " training samples that the run has had so far, found " +
+                      std::to_string(train_samples_) +
+                      "; their order would be another one: give the same data, or begin a new run "
+                      "with --init-from");
+  }
   refuse("job", job_,
          "give the same options, another --run or --checkpoint-dir, or --fresh to start over");
   if (!options_.allow_other_numerics) {
@@ -207,7 +252,18 @@ void TrainingRun::check_resumable(const Json& run_state, const std::string& orig
   if (!options_.run.empty() && world_.env().generation == 0) refuse_finished(run_state, origin);
 }
 
-// A restart of the same job may well find that only on_finished() is left to do.
+void TrainingRun::warn_of_another_schedule(const Json& run_state) const {
+  const std::int64_t steps = limits_.steps.value_or(0);
+  const Json circumstances = run_state.value("circumstances", Json::object());
+  const std::int64_t before = circumstances.value("schedule_steps", steps);
+  if (before == steps || schedule_.endless()) return;
+  MUSTER_LOG(WARNING) << "--schedule " << options_.schedule << " was planned over " << before
+                      << " steps so far, and is over " << steps
+                      << " from here on: learning rates jump, and are not those of a run that had "
+                      << steps << " from its start";
+}
+
+// A run whose last step is made may well have test() or on_finished() left to do.
 void TrainingRun::refuse_finished(const Json& run_state, const std::string& origin) const {
   const auto progress = internal::JobProgress::from_json(run_state.at("progress"), origin);
   std::string reached = limits_.reached(progress, limits_.time_is_up(trained_seconds(run_state)));
@@ -216,7 +272,7 @@ void TrainingRun::refuse_finished(const Json& run_state, const std::string& orig
     if (watch.restore(run_state.at("score"), origin) && watch.exhausted())
       reached = "no patience left";
   }
-  if (reached.empty()) return;
+  if (reached.empty() || progress.step != finished_step_) return;
   throw ConfigError("--run: expected a run that can go on, found that '" + options_.run +
                     "' is finished (" + reached +
                     "); raise its limit, choose another name, or give --fresh to start over");

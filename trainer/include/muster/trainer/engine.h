@@ -29,7 +29,7 @@ struct StepReport {
   double gradient_norm = 0;  ///< L2, of the mean gradient, before clipping.
   double learning_rate = 0;
   double loss_scale = 1;  ///< That the gradients of this step had.
-  bool skipped = false;   ///< A gradient overflowed float16: no update was made.
+  bool skipped = false;   ///< A gradient overflowed float16: nothing was updated.
 };
 
 /// Thrown by finish_step() on every rank alike, before any update.
@@ -104,6 +104,10 @@ class Engine {
   /// Its micro-steps, in the order they must be run.
   const std::vector<MicroStep>& micro_steps() const;
 
+  /// Throws UserError naming a parameter whose requires_grad was changed since the engine was made,
+  /// or that was written to in place where that would be lost or done once a rank: at stage 3, and
+  /// where masters are updated. Elsewhere parameters may be written to between steps, on every rank
+  /// alike.
   void begin_step();
   /// Seeds LibTorch's generators from (seed, step, logical rank, micro-step) and gives the logical
   /// rank its own buffers.
@@ -114,9 +118,11 @@ class Engine {
   double backward(const at::Tensor& loss, double weight);
   /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
   /// way already), clips, updates.
-  /// Throws UserError when no micro-batch of the global batch had a backward(), and, with float16
-  /// for gradients aside, when the loss (LossNotFinite) or the gradient is not finite; the message
-  /// names the step, and the logical rank or the parameter. Nothing has been updated then.
+  /// Throws UserError when no micro-batch of the global batch had a backward(), when a parameter
+  /// was written to during the step, and when the loss (LossNotFinite) or the gradient is not
+  /// finite; the message names the step, and the logical rank or the parameter. Nothing has been
+  /// updated then. With kFloat16Mixed such a step is skipped instead, and the scale halved, as long
+  /// as that is above LossScale::kLeast.
   StepReport finish_step(double learning_rate);
 
   /// Steps made so far, skipped ones included; restored by resume().

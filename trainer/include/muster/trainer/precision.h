@@ -45,6 +45,9 @@ class Autocast {
 /// that is lowered when a gradient overflows and raised while none does (Micikevicius et al. 2018;
 /// PyTorch's GradScaler). Every rank computes the same from the same gradient norm.
 struct LossScale {
+  /// What overflows at this scale is no matter of scaling: training ends there, as in float32.
+  static constexpr double kLeast = 1;
+
   double scale = 65536;
   std::int64_t good_steps = 0;     ///< Since the last change.
   std::int64_t skipped_steps = 0;  ///< In all: their updates were not made.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "muster/base/options.h"
@@ -26,15 +27,21 @@ namespace muster {
 class ControlChannel;
 class World;
 
-/// The loss of one micro-batch: a scalar mean, and what it is a mean over.
+/// The loss of one micro-batch: a scalar mean, and how many samples (or tokens) it is a mean over.
+/// A micro-batch whose weight is 0, of which every token is masked, say, counts for nothing,
+/// whatever its mean.
 struct Loss {
   Loss(at::Tensor mean_loss)
       : mean(std::move(mean_loss)) {}  // NOLINT: a plain tensor is a loss over samples
   Loss(at::Tensor mean_loss, double mean_weight)
       : mean(std::move(mean_loss)), weight(mean_weight) {}
 
-  at::Tensor mean;    ///< Scalar, with a graph.
-  double weight = 0;  ///< Tokens, say; 0 stands for the batch's number of samples.
+  at::Tensor mean;               ///< Scalar, with a graph.
+  std::optional<double> weight;  ///< Unset: the batch's number of samples.
+
+  double weight_over(const Batch& batch) const {
+    return weight.value_or(static_cast<double>(batch.size()));
+  }
 };
 
 /// What an evaluation during training found; the same bits on every rank.
@@ -103,11 +110,14 @@ class Trainer {
   /// Where the model is once it has been built, and the batches are that compute_loss() and
   /// evaluate_batch() get: make tensors of your own there.
   at::Device device() const { return device_; }
+  /// Engine::hold_parameters(): for torch::save() in on_finished(), say. nullptr before training.
+  [[nodiscard]] std::shared_ptr<void> hold_parameters();
 
  private:
   friend class TrainingRun;
   std::int64_t step_ = 0;
   at::Device device_ = at::kCPU;
+  Engine* engine_ = nullptr;  // while it trains
 };
 
 /// Why a run ended.
