@@ -65,6 +65,18 @@ void check_exchange(const Caller& caller, const at::Tensor& output, const at::Te
   check_apart(kKind, output, input);
 }
 
+// The other ranks' are compared once they meet.
+void check_own_count(const Caller& caller, const Counts& output_counts,
+                     const Counts& input_counts) {
+  const auto own = static_cast<std::size_t>(caller.rank);
+  if (input_counts[own] == output_counts[own]) return;
+  const std::string index = "[" + std::to_string(caller.rank) + "]";
+  reject(OperationKind::kAllToAll,
+         "input_counts" + index + " = output_counts" + index + ", what this rank gives itself",
+         std::to_string(input_counts[own]) + " and " + std::to_string(output_counts[own]),
+         "correct the counts");
+}
+
 }  // namespace
 
 Operation describe_all_gather(const Caller& caller, const at::Tensor& output,
@@ -199,6 +211,7 @@ Operation describe_all_to_all(const Caller& caller, const at::Tensor& output,
   check_exchange(caller, output, input);
   check_counts(kKind, "output", output, output_counts, caller.world_size);
   check_counts(kKind, "input", input, input_counts, caller.world_size);
+  check_own_count(caller, output_counts, input_counts);
   Operation operation;
   operation.signature = signature_of(kKind, input);
   operation.signature.numel = -1;

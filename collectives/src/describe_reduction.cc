@@ -141,6 +141,7 @@ Operation describe_canonical_all_reduce(const Caller& caller,
                                         const ReductionTree& tree) {
   constexpr auto kKind = OperationKind::kCanonicalAllReduce;
   const DType dtype = check_partials(kKind, caller, partials, tree);
+  for (std::size_t i = 1; i < partials.size(); ++i) check_apart(kKind, partials[0], partials[i]);
   Operation operation;
   operation.signature = signature_of(kKind, partials[0]);
   add_sources_of_subtrees(operation, caller, dtype, tree);

@@ -1,7 +1,6 @@
 // The checks and their messages.
 #include "tensor_checks.h"
 
-#include <optional>
 #include <sstream>
 
 #include "muster/base/error.h"
@@ -70,6 +69,16 @@ void check_tensor(OperationKind kind, const at::Tensor& tensor, at::DeviceType d
     if (tensor.layout() == at::kStrided) found << " with strides " << tensor.strides();
     reject(kind, "a contiguous tensor", found.str(), "pass tensor.contiguous()");
   }
+  if (const std::optional<LazyValues> lazy = lazy_values(tensor)) {
+    reject(kind, "a tensor whose values are in its memory", lazy->found, lazy->advice);
+  }
+}
+
+std::optional<LazyValues> lazy_values(const at::Tensor& tensor) {
+  if (tensor.is_conj()) return LazyValues{"a conjugated view", "pass tensor.resolve_conj()"};
+  if (tensor.is_neg()) return LazyValues{"a negated view", "pass tensor.resolve_neg()"};
+  if (tensor._is_zerotensor()) return LazyValues{"zeros without memory", "pass tensor.clone()"};
+  return std::nullopt;
 }
 
 void check_same_dtype(OperationKind kind, const at::Tensor& a, const at::Tensor& b) {

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,15 @@ namespace muster::internal {
 [[noreturn]] void reject(OperationKind kind, const std::string& expected, const std::string& found,
                          const std::string& advice);
 
-/// Defined, contiguous, of `device_type`.
+/// Why a tensor's memory does not hold its values, and what to do.
+struct LazyValues {
+  const char* found;
+  const char* advice;
+};
+/// Nothing where it does.
+std::optional<LazyValues> lazy_values(const at::Tensor& tensor);
+
+/// Defined, contiguous, of `device_type`, its values in its memory.
 void check_tensor(OperationKind kind, const at::Tensor& tensor, at::DeviceType device_type);
 /// `a` and `b` have one dtype.
 void check_same_dtype(OperationKind kind, const at::Tensor& a, const at::Tensor& b);

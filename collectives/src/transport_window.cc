@@ -6,11 +6,13 @@
 
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "describe_operation.h"
 #include "muster/base/error.h"
+#include "tensor_checks.h"
 
 namespace muster::internal {
 namespace {
@@ -55,6 +57,9 @@ void TransportWindow::check(int from, std::int64_t begin, const at::Tensor& to) 
       !to.is_contiguous()) {
     problem("a contiguous CPU tensor of the window's dtype, " + own_.toString(),
             to.defined() ? to.toString() : "an undefined one", "make one and copy from it");
+  }
+  if (const std::optional<LazyValues> lazy = lazy_values(to)) {
+    problem("a tensor whose values are in its memory", lazy->found, lazy->advice);
   }
   if (begin < 0 || begin > own_.numel() - to.numel()) {
     problem("elements within the window's " + std::to_string(own_.numel()),

@@ -48,6 +48,22 @@ TEST_F(SingleRank, RefusesWhatIsNotContiguous) {
               AllOf(HasSubstr("all_reduce: expected a contiguous tensor"), HasSubstr("[4, 3]")));
 }
 
+// Their memory does not hold their values.
+TEST_F(SingleRank, RefusesViewsWithValuesYetToBeComputed) {
+  const at::Tensor conjugate = at::ones({3}, at::kComplexFloat).conj();
+  EXPECT_THAT(refusal([&] { communicator_.broadcast(conjugate, 0); }),
+              AllOf(HasSubstr("broadcast: expected a tensor whose values are in its memory"),
+                    HasSubstr("a conjugated view"), HasSubstr("tensor.resolve_conj()")));
+  const at::Tensor negative = at::_neg_view(at::ones({3}));
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(negative); }),
+              AllOf(HasSubstr("all_reduce"), HasSubstr("a negated view"),
+                    HasSubstr("tensor.resolve_neg()")));
+  EXPECT_THAT(refusal([&] { communicator_.broadcast(at::_efficientzerotensor({3}), 0); }),
+              AllOf(HasSubstr("broadcast"), HasSubstr("zeros without memory")));
+  const auto window = communicator_.open_window(3, at::kComplexFloat);
+  EXPECT_THAT(refusal([&] { window->read(0, 0, conjugate); }), HasSubstr("resolve_conj()"));
+}
+
 TEST_F(SingleRank, RefusesUndefinedTensors) {
   EXPECT_THAT(refusal([&] { communicator_.broadcast(at::Tensor(), 0); }),
               HasSubstr("broadcast: expected a tensor, found an undefined one"));
@@ -110,6 +126,12 @@ TEST_F(SingleRank, RefusesCountsThatDoNotAddUp) {
     EXPECT_THAT(refusal([&] { communicator_.all_to_all(three.clone(), {3}, three, counts); }),
                 HasSubstr("all_to_all: expected 1 counts"));
   }
+}
+
+TEST_F(SingleRank, RefusesAnotherCountForItselfThanFromItself) {
+  EXPECT_THAT(refusal([&] { communicator_.all_to_all(at::zeros({3}), {3}, at::zeros({2}), {2}); }),
+              HasSubstr("all_to_all: expected input_counts[0] = output_counts[0], what this rank "
+                        "gives itself, found 2 and 3"));
 }
 
 TEST_F(SingleRank, RefusesToTalkToItself) {

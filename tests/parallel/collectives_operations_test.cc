@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -82,6 +83,91 @@ INSTANTIATE_TEST_SUITE_P(CollectivesOperations, GiveExact, ::testing::ValuesIn(k
 TEST(CollectivesOperations, MoveOtherDtypesToo) {
   check_all_gather(*g_communicator, Memory::kOrdinary, 4097, at::kComplexDouble, false);
   check_broadcast(*g_communicator, Memory::kOrdinary, 4097, at::kComplexDouble);
+}
+
+/// Elements of a tensor that skips every other one.
+at::Tensor with_gaps(std::int64_t numel) { return at::empty({numel, 2}).select(1, 0); }
+
+TEST(CollectivesOperations, RefuseEveryTensorWithGapsBeforeAnythingIsSent) {
+  Communicator& c = *g_communicator;
+  constexpr std::int64_t kOne = 4;
+  const int ranks = c.world_size();
+  const std::int64_t all = kOne * ranks;
+  const std::vector<std::int64_t> counts(static_cast<std::size_t>(ranks), kOne);
+  const ReductionTree tree(ranks);
+  const at::Tensor one = at::empty({kOne}), whole = at::empty({all});
+  const at::Tensor bad_one = with_gaps(kOne), bad_whole = with_gaps(all);
+  const int root = c.rank();  // so that both tensors of each rank count
+  using Act = std::function<void()>;
+  std::vector<std::pair<const char*, Act>> calls = {
+      {"all_reduce, input", [&] { c.all_reduce(one, bad_one, ReduceOp::kSum); }},
+      {"all_reduce, output", [&] { c.all_reduce(bad_one, one, ReduceOp::kSum); }},
+      {"reduce, input", [&] { c.reduce(one, bad_one, root); }},
+      {"reduce, output", [&] { c.reduce(bad_one, one, root); }},
+      {"reduce_scatter, input", [&] { c.reduce_scatter(one, bad_whole); }},
+      {"reduce_scatter, output", [&] { c.reduce_scatter(bad_one, whole); }},
+      {"all_gather, input", [&] { c.all_gather(whole, bad_one); }},
+      {"all_gather, output", [&] { c.all_gather(bad_whole, one); }},
+      {"all_gather with counts, input", [&] { c.all_gather(whole, bad_one, counts); }},
+      {"all_gather with counts, output", [&] { c.all_gather(bad_whole, one, counts); }},
+      {"broadcast", [&] { c.broadcast(bad_one, root); }},
+      {"scatter, input", [&] { c.scatter(one, bad_whole, root); }},
+      {"scatter, output", [&] { c.scatter(bad_one, whole, root); }},
+      {"gather, input", [&] { c.gather(whole, bad_one, root); }},
+      {"gather, output", [&] { c.gather(bad_whole, one, root); }},
+      {"all_to_all, input", [&] { c.all_to_all(whole, bad_whole); }},
+      {"all_to_all, output", [&] { c.all_to_all(bad_whole, whole); }},
+      {"all_to_all with counts, input", [&] { c.all_to_all(whole, counts, bad_whole, counts); }},
+      {"all_to_all with counts, output", [&] { c.all_to_all(bad_whole, counts, whole, counts); }},
+      {"canonical_all_reduce", [&] { c.canonical_all_reduce({bad_one}, tree); }},
+      {"canonical_reduce_scatter, partial",
+       [&] { c.canonical_reduce_scatter(one, {bad_whole}, tree); }},
+      {"canonical_reduce_scatter, output",
+       [&] { c.canonical_reduce_scatter(bad_one, {whole}, tree); }}};
+  if (ranks > 1) {
+    const int peer = (c.rank() + 1) % ranks;
+    calls.emplace_back("send", [&c, bad_one, peer] { c.send(bad_one, peer); });
+    calls.emplace_back("recv", [&c, bad_one, peer] { c.recv(bad_one, peer); });
+  }
+  for (const auto& [title, act] : calls) {
+    try {
+      act();
+      ADD_FAILURE() << title << " was not refused";
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("a contiguous tensor"), std::string::npos)
+          << title << ": " << error.what();
+    }
+  }
+  c.barrier().wait();
+}
+
+TEST(CollectivesOperations, RefuseAnotherCountForARankThanFromIt) {
+  const auto own = static_cast<std::size_t>(g_communicator->rank());
+  std::vector<std::int64_t> input_counts(static_cast<std::size_t>(g_communicator->world_size()), 2);
+  std::vector<std::int64_t> output_counts = input_counts;
+  output_counts[own] = 1000000;
+  const std::int64_t others = 2 * (g_communicator->world_size() - 1);
+  EXPECT_THROW(g_communicator->all_to_all(at::empty({others + output_counts[own]}), output_counts,
+                                          at::empty({others + input_counts[own]}), input_counts),
+               ConfigError);
+  g_communicator->barrier().wait();
+}
+
+// The sum would be written where other ranks still read.
+TEST(CollectivesOperations, RefusePartialsThatOverlapTheirSum) {
+  const int ranks = g_communicator->world_size();
+  const ReductionTree tree(2 * ranks + 1);  // on several ranks, several subtrees of one at least
+  const auto subtrees =
+      tree.subtrees_by_rank(ranks)[static_cast<std::size_t>(g_communicator->rank())];
+  const at::Tensor memory = at::empty({200});
+  std::vector<at::Tensor> partials;
+  for (std::size_t i = 0; i < subtrees.size(); ++i) {
+    partials.push_back(memory.narrow(0, static_cast<std::int64_t>(i), 100));
+  }
+  if (partials.size() > 1) {
+    EXPECT_THROW(g_communicator->canonical_all_reduce(partials, tree), ConfigError);
+  }
+  g_communicator->barrier().wait();
 }
 
 TEST(CollectivesOperations, Split) { check_split(*g_communicator); }

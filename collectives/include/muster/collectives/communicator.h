@@ -111,7 +111,8 @@ class Communicator {
   /// world_size equal slices, and do not overlap.
   virtual Work all_to_all(at::Tensor output, at::Tensor input) = 0;
   /// Collective. The same with slices of input_counts[r] elements for rank r, and output_counts[r]
-  /// from it. Where one rank gives another count than the other expects, both get Mismatch.
+  /// from it. Where one rank gives another count than the other expects, both get Mismatch; a rank
+  /// that gives itself another than it expects of itself gets ConfigError.
   virtual Work all_to_all(at::Tensor output, const std::vector<std::int64_t>& output_counts,
                           at::Tensor input, const std::vector<std::int64_t>& input_counts) = 0;
 
@@ -132,9 +133,10 @@ class Communicator {
   /// tree.maximal_subtrees(assign_logical_ranks(tree.logical_ranks(), world_size())[rank()]).
   /// Afterwards partials[0] holds, on every rank, the sum over all logical ranks in tree order: the
   /// same bits at every world size (but the payload of a NaN may differ at world size 1, where the
-  /// call has nothing to do). The other partials are unchanged. float32, float64, int64; all
-  /// partials of one dtype and numel. Other dtypes throw ConfigError: a partial rounded to them
-  /// would depend on the world size, so low-precision gradients are accumulated in float32.
+  /// call has nothing to do). The other partials do not overlap it and are unchanged. float32,
+  /// float64, int64; all partials of one dtype and numel. Other dtypes throw ConfigError: a partial
+  /// rounded to them would depend on the world size, so low-precision gradients are accumulated in
+  /// float32.
   virtual Work canonical_all_reduce(std::vector<at::Tensor> partials,
                                     const ReductionTree& tree) = 0;
 
