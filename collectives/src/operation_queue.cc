@@ -95,6 +95,14 @@ class OperationQueue::Item : public WorkState {
   }
   void check() { transfer_->check(*run_); }
 
+  /// What it leaves under way is the transport's to end.
+  void let_go() { transfer_.reset(); }
+
+  /// Where it has begun and may still be under way.
+  void keep_tensors() noexcept {
+    if (run_) keep_for_ever(std::move(tensors_));
+  }
+
   void end(std::exception_ptr error) {
     error_ = std::move(error);
     if (error_) {
@@ -284,6 +292,8 @@ void OperationQueue::run_some(std::unique_lock<std::mutex>& lock) {
   std::vector<std::shared_ptr<Item>> ended;
   std::exception_ptr error;
   try {
+    // One after the other may end well without a look at it.
+    if (interruption_.is_set()) interruption_.raise("communicator");
     if (transfers.empty()) {
       first->run(*transport_);
       ended.push_back(first);
@@ -311,7 +321,12 @@ void OperationQueue::end(const std::vector<std::shared_ptr<Item>>& ended,
 
 void OperationQueue::fail(const std::exception_ptr& error) {
   failure_ = error;
-  for (const auto& item : items_) item->end(error);
+  for (const auto& item : items_) item->let_go();
+  const bool in_flight = transport_->memory_in_flight();
+  for (const auto& item : items_) {
+    if (in_flight) item->keep_tensors();
+    item->end(error);
+  }
   items_.clear();
   ended_.notify_all();
 }

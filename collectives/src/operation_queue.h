@@ -39,7 +39,8 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
                                                FlightLane flight = {});
   ~OperationQueue();
 
-  /// Returns at once. `tensors` are kept until the operation has ended.
+  /// Returns at once. `tensors` are kept until the operation has ended; for ever where the
+  /// transport could not be made to let go of their memory.
   std::shared_ptr<WorkState> submit(Operation operation, std::vector<at::Tensor> tensors);
 
   /// The same for an operation with a deadline of its own.

@@ -9,7 +9,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "muster/collectives/work.h"
@@ -168,6 +170,11 @@ class Transport {
   /// why.
   virtual void give_up(const std::exception_ptr& error) noexcept = 0;
 
+  /// After give_up() and the end of all transfers: true when what operations were given may still
+  /// be read or written by something that could not be ended, at any time. May wait for it a
+  /// moment.
+  virtual bool memory_in_flight() noexcept { return false; }
+
   /// Zeroed memory, from a deterministic sequence on all ranks. `bytes` > 0. Any thread.
   virtual std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) = 0;
 
@@ -196,6 +203,12 @@ class Transport {
 
 /// Where `rank` stands in `ranks`, which has it.
 int place_in(const std::vector<int>& ranks, int rank);
+
+/// Leaks it: for what MPI could not be made to let go of, and may write to at any time.
+template <typename T>
+void keep_for_ever(T value) noexcept {
+  new (std::nothrow) T(std::move(value));
+}
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.
 std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes);

@@ -5,7 +5,6 @@
 #include <ATen/ops/from_blob.h>
 
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,7 +39,7 @@ TransportWindow::TransportWindow(WindowMemory memory, std::int64_t numel, at::Sc
 // What an error left under way may still be written to: its memory stays for ever.
 TransportWindow::~TransportWindow() {
   for (UnderWay& left : under_way_) {
-    if (!left.read->done()) new (std::nothrow) at::Tensor(std::move(left.to));
+    if (!left.read->done()) keep_for_ever(std::move(left.to));
   }
 }
 

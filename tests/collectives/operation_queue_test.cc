@@ -1,6 +1,7 @@
 // Order, threads and errors of queued operations, on a transport that only takes notes.
 #include "operation_queue.h"
 
+#include <ATen/ops/from_blob.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -22,6 +23,8 @@ struct Notes {
   std::vector<std::thread::id> threads;
   std::vector<bool> awaited;
   bool gave_up = false;
+  bool memory_in_flight = false;
+  std::atomic<bool> runs{false};  // an operation of kEndsWhenAbandoned elements
   std::atomic<int> started_transfers{0};
   std::atomic<int> peer_that_ends{-1};
   std::atomic<int> peer_that_fails{-1};
@@ -33,6 +36,7 @@ struct Notes {
 constexpr std::int64_t kFails = -1;
 constexpr std::int64_t kBlocks = -2;
 constexpr std::int64_t kBlocksUntilAbandoned = -3;
+constexpr std::int64_t kEndsWhenAbandoned = -4;
 
 class NotingTransport : public Transport {
  public:
@@ -42,6 +46,10 @@ class NotingTransport : public Transport {
     const std::int64_t numel = run.operation().signature.numel;
     if (numel == kBlocks) notes_->released.wait();
     while (numel == kBlocksUntilAbandoned) run.check_wanted();
+    if (numel == kEndsWhenAbandoned) {
+      notes_->runs = true;
+      EXPECT_THROW(for (;;) run.check_wanted(), PeerLost);
+    }
     std::lock_guard<std::mutex> lock(notes_->mutex);
     notes_->numels.push_back(numel);
     notes_->sequences.push_back(run.sequence());
@@ -51,6 +59,7 @@ class NotingTransport : public Transport {
   }
   void greet(const OperationRun&) override {}
   void give_up(const std::exception_ptr&) noexcept override { notes_->gave_up = true; }
+  bool memory_in_flight() noexcept override { return notes_->memory_in_flight; }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override {
     return allocate_zeroed(bytes);
   }
@@ -182,6 +191,34 @@ TEST_F(OperationQueueTest, KeepsTheFirstErrorForAllLaterOperations) {
   EXPECT_THAT(notes_->numels, ElementsAre(1, kFails));
 }
 
+// A message that could not be ended may still arrive.
+TEST_F(OperationQueueTest, TensorsStayForEverWhereTheirMemoryIsStillInFlight) {
+  static int freed = 0;
+  freed = 0;
+  std::vector<float> memory(3);  // behind both
+  for (const bool in_flight : {true, false}) {
+    notes_->memory_in_flight = in_flight;
+    const auto queue = OperationQueue::start(std::make_unique<NotingTransport>(notes_), "",
+                                             std::chrono::milliseconds(10000));
+    const auto submit_with_tensor = [&](std::int64_t numel) {
+      Operation operation;
+      operation.signature.numel = numel;
+      return queue->submit(std::move(operation),
+                           {at::from_blob(
+                               memory.data(), {3}, [](void*) { ++freed; }, at::kFloat)});
+    };
+    submit_with_tensor(1)->wait();
+    EXPECT_EQ(freed, 1);
+    const auto failing = submit_with_tensor(kFails);
+    const auto behind = submit_with_tensor(1);
+    EXPECT_THROW(behind->wait(), PeerLost);
+    EXPECT_EQ(freed, in_flight ? 2 : 3) << "that of the operation that never began";
+    queue->stop();
+    EXPECT_EQ(freed, in_flight ? 2 : 3);
+    freed = 0;
+  }
+}
+
 TEST_F(OperationQueueTest, AbandonsWhatHasNotEndedWhenStopped) {
   const auto running = submit(kBlocksUntilAbandoned);
   const auto behind = submit(1);
@@ -247,6 +284,18 @@ TEST_F(OperationQueueTest, AnAbortWakesEveryWaiter) {
   }
   EXPECT_THROW(submit(2)->wait(), PeerLost);
   EXPECT_TRUE(notes_->gave_up);
+}
+
+// The one that was running had all it needed; those behind it do not begin.
+TEST_F(OperationQueueTest, AnAbortDoesNotWaitForWhatStandsBehindTheRunningOperation) {
+  const auto running = submit(kEndsWhenAbandoned);
+  std::vector<std::shared_ptr<WorkState>> behind;
+  for (int i = 0; i < 100; ++i) behind.push_back(submit(i));
+  while (!notes_->runs) std::this_thread::yield();
+  queue_->abort("enough");
+  running->wait();
+  for (const auto& work : behind) EXPECT_THROW(work->wait(), PeerLost);
+  EXPECT_THAT(notes_->numels, ElementsAre(kEndsWhenAbandoned));
 }
 
 TEST_F(OperationQueueTest, AWaitWithADeadlineHarmsNothing) {

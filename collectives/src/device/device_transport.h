@@ -28,6 +28,7 @@ class DeviceTransport : public Transport {
   DeviceMark mark_issue() final { return device_->mark_caller(); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) final;
   void give_up(const std::exception_ptr& error) noexcept final;
+  bool memory_in_flight() noexcept final { return host_->memory_in_flight(); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own) final;

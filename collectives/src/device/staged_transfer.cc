@@ -2,6 +2,7 @@
 #include "device/staged_transfer.h"
 
 #include <string>
+#include <utility>
 
 #include "muster/base/error.h"
 
@@ -27,6 +28,12 @@ StagedTransfer::StagedTransfer(Transport& host, Device& device, const OperationR
     on_host_.output = memory_.get();
   }
   copied_ = device_.mark(lane);
+}
+
+StagedTransfer::~StagedTransfer() {
+  if (!transfer_) return;
+  transfer_.reset();
+  if (host_.memory_in_flight()) keep_for_ever(std::move(memory_));
 }
 
 Turn StagedTransfer::advance(const OperationRun&) {

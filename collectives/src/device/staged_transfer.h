@@ -16,6 +16,7 @@ class StagedTransfer : public Transfer {
  public:
   /// `run` outlives this.
   StagedTransfer(Transport& host, Device& device, const OperationRun& run);
+  ~StagedTransfer() override;
 
   Turn advance(const OperationRun& run) override;
   void check(const OperationRun& run) override;

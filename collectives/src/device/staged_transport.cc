@@ -14,6 +14,12 @@ StagedTransport::StagedTransport(std::unique_ptr<Transport> host, std::shared_pt
       area_(this->host().allocate_symmetric(2 * half_bytes)),
       pinned_(this->device().pin(area_.get(), 2 * half_bytes)) {}
 
+StagedTransport::~StagedTransport() {
+  if (!host().memory_in_flight()) return;
+  keep_for_ever(std::move(pinned_));
+  keep_for_ever(std::move(area_));
+}
+
 std::unique_ptr<Transport> StagedTransport::rewired(std::unique_ptr<Transport> host, int rank,
                                                     int world_size) {
   return std::make_unique<StagedTransport>(std::move(host), shared_device(), rank, world_size,

@@ -21,6 +21,7 @@ class StagedTransport : public DeviceTransport {
 
   StagedTransport(std::unique_ptr<Transport> host, std::shared_ptr<Device> device, int rank,
                   int world_size, std::int64_t half_bytes = kHalfBytes);
+  ~StagedTransport() override;
 
  protected:
   void connect(const OperationRun&) override {}

@@ -90,6 +90,12 @@ bool end_all(const MpiLink& link, std::vector<MPI_Request>& requests, millisecon
 
 }  // namespace
 
+void MpiLink::free() {
+  const std::lock_guard<std::mutex> lock(*calls);
+  MPI_Comm_free(&notices);
+  MPI_Comm_free(&comm);
+}
+
 MpiPeers::MpiPeers(const MpiLink& link) : link_(link) {
   const std::lock_guard<std::mutex> lock(*link_.calls);
   MPI_Comm_set_errhandler(link_.comm, MPI_ERRORS_RETURN);
@@ -191,7 +197,9 @@ void MpiPeers::leave() noexcept {
     notice.first_missed = ended_ ? first_missed_ : first_missed_ + 1;
     tell(notice);
   }
-  settle(kToSettle);
+  if (!settle(kToSettle) || !all_left || freed_) return;
+  link_.free();
+  freed_ = true;
 }
 
 // Once: what failed first is what counts.
@@ -220,6 +228,8 @@ bool MpiPeers::settle(milliseconds patience) noexcept {
   }
   return end_all(link_, orphans_, patience);
 }
+
+bool MpiPeers::memory_in_flight() noexcept { return !orphans_.empty() && !settle(kToSettleAlone); }
 
 void MpiPeers::collect() {
   const std::lock_guard<std::mutex> lock(*link_.calls);

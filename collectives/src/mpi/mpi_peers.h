@@ -10,9 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "transport.h"
@@ -29,13 +27,11 @@ struct MpiLink {
 
   /// Collective. Makes `notices`, under the lock. Returns MPI's error.
   int add_notices() { return MPI_Comm_dup(comm, &notices); }
-};
 
-/// Leaks it: for what MPI could not be made to let go of, and may write to at any time.
-template <typename T>
-void keep_for_ever(T value) noexcept {
-  new (std::nothrow) T(std::move(value));
-}
+  /// Collective. Where no message of it is under way, nor ever will be: MPI may give its numbers to
+  /// another, which would get them.
+  void free();
+};
 
 /// A rank that cannot go on, or leaves, tells all others so, and why, by a message that they look
 /// for while they wait: so whoever waits for it learns the reason at once, with or without MPI's
@@ -61,7 +57,8 @@ class MpiPeers {
   /// ends for the others, too, except where what is in flight cannot be settled without revoking
   /// the communicator. Returns once it is, or after some tenths of a second.
   void give_up(const std::exception_ptr& error) noexcept;
-  /// The same at the end, when nothing has failed; nothing more where it has.
+  /// The same at the end, when nothing has failed; nothing more where it has. The link is freed
+  /// where all ranks left together.
   void leave() noexcept;
 
   /// Throws when a rank that `run` needs has said that it will not come. May be called often.
@@ -81,8 +78,8 @@ class MpiPeers {
   /// A set of messages begins, or ends; what an error left of it is ended in give_up() or leave().
   void add_messages() { ++open_sets_; }
   void remove_messages(const std::vector<MPI_Request>& left);
-  /// After those: some could not be ended, so that their memory must stay.
-  bool memory_in_flight() const { return !orphans_.empty(); }
+  /// After those: some cannot be ended, not in a moment either, so that their memory must stay.
+  bool memory_in_flight() noexcept;
 
  private:
   enum class What : std::uint32_t { kNothing = 0, kGaveUp = 1, kLeft = 2 };
@@ -116,9 +113,10 @@ class MpiPeers {
   [[noreturn]] void throw_dead(const OperationRun& run, const std::vector<int>& dead) const;
   [[noreturn]] void throw_notice(const OperationRun& run, int rank);
 
-  const MpiLink link_;
+  MpiLink link_;
   int rank_ = 0;
   std::vector<Peer> peers_;
+  bool freed_ = false;
   OperationKind own_ = OperationKind::kBarrier;
   bool ended_ = true;
   std::uint64_t first_missed_ = 0;  // when this rank gave up now

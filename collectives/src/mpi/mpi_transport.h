@@ -18,8 +18,9 @@ namespace muster::internal {
 /// begins with an exchange of signatures.
 class MpiTransport : public Transport {
  public:
-  /// What `link` names belongs to this transport alone. It is left to MPI_Finalize: freeing it is
-  /// collective, and others may be dead.
+  /// What `link` names belongs to this transport alone. Where the ranks do not leave together it is
+  /// left to MPI_Finalize: freeing it is collective, and others may be dead, or send their last
+  /// word yet.
   explicit MpiTransport(MpiLink link);
   /// Lets other ranks know that this one has left, unless it gave up.
   ~MpiTransport() override;
@@ -30,6 +31,7 @@ class MpiTransport : public Transport {
   void check_peers(const OperationRun& run) override { peers_.check_nobody_fell(run); }
   std::unique_ptr<Transfer> start_transfer(const OperationRun& run) override;
   void give_up(const std::exception_ptr& error) noexcept override { peers_.give_up(error); }
+  bool memory_in_flight() noexcept override { return peers_.memory_in_flight(); }
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   WindowMemory open_window(const OperationRun& run, std::int64_t bytes) override;
   std::unique_ptr<Transport> split(const OperationRun& run,

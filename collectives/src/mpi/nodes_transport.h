@@ -38,6 +38,7 @@ class NodesTransport : public Transport {
   }
   /// Reaches the node's ranks through its memory, and all others by MPI.
   void give_up(const std::exception_ptr& error) noexcept override;
+  bool memory_in_flight() noexcept override { return flat_.memory_in_flight(); }
   /// In the node's memory.
   std::shared_ptr<std::byte> allocate_symmetric(std::int64_t bytes) override;
   std::vector<int> ranks_sharing_memory() const override { return layout_.ranks_of(node_); }
