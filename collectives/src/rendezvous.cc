@@ -61,7 +61,6 @@ void Rendezvous::begin(const OperationRun& run) {
   record(run);
   posts_[rank_].begun.store(announced_, std::memory_order_release);
   meet(run);
-  if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
   for (int r = 0; r < world_size_; ++r) {
     check_same_operation(run, run.operation().signature, name_of(rank_),
                          announcement_of(r).signature, name_of(r));
@@ -85,13 +84,14 @@ void Rendezvous::record(const OperationRun& run) {
 
 void Rendezvous::meet(const OperationRun& run) {
   arrive();
-  if (spin(run)) return;
-  while (!all_have_arrived()) {
+  const bool met = spin(run);
+  while (!met && !all_have_arrived()) {
     check_nobody_lost(run);
     run.check_wanted();
     if (run.overdue()) check_somebody_absent(run);
     sleep();
   }
+  if (!crowded_) crowded_ = is_crowded();  // not earlier, since now all have joined
 }
 
 // Sequentially consistent on both sides: either the last rank to arrive sees the sleeper, or the

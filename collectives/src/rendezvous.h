@@ -54,6 +54,9 @@ class Rendezvous {
   /// the rank when one died, left or gave up; Timeout naming those that are absent.
   void meet(const OperationRun& run);
 
+  /// Whether the node has more ranks than cores for them; nothing before the first meeting.
+  std::optional<bool> is_known_crowded() const { return crowded_; }
+
   /// Throws PeerLost when a rank died or gave up, whether or not it has arrived here.
   void check_nobody_fell(const OperationRun& run);
 
