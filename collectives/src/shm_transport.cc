@@ -52,19 +52,19 @@ std::unique_ptr<Transfer> ShmTransport::start_transfer(const OperationRun& run) 
   return channels_.start(run);
 }
 
-// All ranks reserve the logs of all parts, so that they stay in step.
+// Rank 0 reserves the logs of all parts. It says where in the node's memory they are, and needs no
+// entry in this communicator's log, of which there are not so many.
 std::unique_ptr<Transport> ShmTransport::split(const OperationRun& run,
                                                const std::vector<std::vector<int>>& parts,
                                                int own) {
-  std::vector<std::uint64_t> logs;
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    logs.push_back(memory_->reserve_shared(SymmetricMemory::log_bytes()));
-  }
-  rendezvous_.new_announcement().signature = run.operation().signature;
+  Announcement& announced = rendezvous_.new_announcement();
+  announced.signature = run.operation().signature;
+  if (rank_ == 0) announced.output_location = memory_->reserve_logs(parts.size());
   rendezvous_.begin(run);
   if (own < 0) return nullptr;
   const auto part = static_cast<std::size_t>(own);
-  NodeGroup group{memory_->group().memory, {}, logs[part]};
+  const std::uint64_t logs = rendezvous_.announcement(0).output_location;
+  NodeGroup group{memory_->group().memory, {}, SymmetricMemory::log_at(logs, part)};
   for (const int rank : parts[part]) {
     group.slots.push_back(memory_->group().slots[static_cast<std::size_t>(rank)]);
   }

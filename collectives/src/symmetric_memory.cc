@@ -13,6 +13,7 @@ namespace muster::internal {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
+constexpr std::uint64_t kLargestPageBytes = 65536;
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -62,8 +63,17 @@ SymmetricMemory::~SymmetricMemory() {
       if (!keeps[r]) memory.release(block.offset + r * block.stride, block.stride);
     }
   }
-  for (std::byte* shared : shared_) memory.unmap(shared);
+  // Room is taken by whole pages.
+  const auto release_all = [&](std::uint64_t offset, std::uint64_t bytes) {
+    memory.release(offset, round_up(bytes, kLargestPageBytes));
+  };
+  const bool last = std::find(keeps.begin(), keeps.end(), true) == keeps.end();
+  for (const Shared& shared : shared_) {
+    memory.unmap(shared.base);
+    if (last) release_all(shared.offset, shared.bytes);
+  }
   memory.unmap(reinterpret_cast<std::byte*>(log_));
+  if (last) release_all(group_.log_offset, static_cast<std::uint64_t>(log_bytes()));
 }
 
 bool SymmetricMemory::lives(int rank) {
@@ -78,6 +88,15 @@ void SymmetricMemory::exclude(int rank) {
 bool SymmetricMemory::is_excluded(int rank) const { return use_of(rank) == Use::kExcluded; }
 
 std::int64_t SymmetricMemory::log_bytes() { return sizeof(Log); }
+
+std::uint64_t SymmetricMemory::reserve_logs(std::size_t groups) {
+  return group_.memory->reserve(log_at(0, groups));
+}
+
+// Each begins at a page of any size, to be mapped by itself.
+std::uint64_t SymmetricMemory::log_at(std::uint64_t logs, std::size_t group) {
+  return logs + group * round_up(sizeof(Log), kLargestPageBytes);
+}
 
 // Whoever loses the race for the entry leaves a hole: addresses, but no memory.
 std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
@@ -112,7 +131,8 @@ std::uint64_t SymmetricMemory::reserve_shared(std::int64_t bytes) {
 std::byte* SymmetricMemory::allocate_shared(std::int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto size = static_cast<std::uint64_t>(bytes);
-  return shared_.emplace_back(group_.memory->map(place_next(size), size));
+  const std::uint64_t offset = place_next(size);
+  return shared_.emplace_back(Shared{offset, size, group_.memory->map(offset, size)}).base;
 }
 
 std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {

@@ -37,8 +37,8 @@ struct NodeGroup {
 /// the i-th request of each means the same block, whose place the first to ask writes into the
 /// group's log. Addresses are never reused. What lies behind allocate_copies() goes back to the
 /// system when every rank has destroyed its SymmetricMemory, died or been excluded, but for the
-/// copies of excluded ranks that live on; the rest, some pages, when the NodeMemory does. Any
-/// thread.
+/// copies of excluded ranks that live on; the rest, some pages, when no excluded rank lives on
+/// either. Any thread.
 class SymmetricMemory {
  public:
   static constexpr int kMaxAllocations = 8192;
@@ -50,6 +50,11 @@ class SymmetricMemory {
 
   /// The bytes of a group's log, zero in the beginning.
   static std::int64_t log_bytes();
+  /// Takes room for the logs of `groups` of the node's ranks, which one rank does and tells the
+  /// others. Throws as NodeMemory::reserve().
+  std::uint64_t reserve_logs(std::size_t groups);
+  /// Where in that room the log of one group is.
+  static std::uint64_t log_at(std::uint64_t logs, std::size_t group);
 
   const NodeGroup& group() const { return group_; }
 
@@ -80,6 +85,11 @@ class SymmetricMemory {
     std::uint64_t stride;  // from one rank's copy to the next
     std::byte* base;       // of rank 0's copy in this process
   };
+  struct Shared {
+    std::uint64_t offset;
+    std::uint64_t bytes;
+    std::byte* base;
+  };
   // The place and the size are each decided by whoever comes first.
   struct LogEntry {
     std::atomic<std::uint64_t> offset;
@@ -101,8 +111,8 @@ class SymmetricMemory {
   Log* log_;
   mutable std::mutex mutex_;
   int allocations_ = 0;
-  std::vector<Block> blocks_;       // of allocate_copies(), by offset
-  std::vector<std::byte*> shared_;  // of allocate_shared()
+  std::vector<Block> blocks_;   // of allocate_copies(), by offset
+  std::vector<Shared> shared_;  // of allocate_shared()
 };
 
 }  // namespace muster::internal

@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <tuple>
 
@@ -31,6 +32,25 @@ INSTANTIATE_TEST_SUITE_P(WorldSizes, ShmOperations,
 TEST(ShmTransport, Splits) {
   for (const int world_size : {2, 3, 5}) {
     run_ranks(world_size, [](int, Communicator& communicator) { check_split(communicator); });
+  }
+}
+
+// More than one communicator's allocations; what a part had goes back with it.
+TEST(ShmTransport, SplitsWithoutEnd) {
+  constexpr int kSplits = 3000;
+  const auto memory = NodeMemory::create(3, 0);
+  const auto body = [&](int rank, Communicator& communicator) {
+    for (int i = 0; i < kSplits; ++i) {
+      const auto part = communicator.split(i % 100 == 0 ? 0 : rank, 0);
+      if (i % 100 == 0) part->barrier().wait();
+    }
+    communicator.barrier().wait();
+    struct stat info {};
+    ASSERT_EQ(fstat(memory->fd(), &info), 0);
+    EXPECT_LT(info.st_blocks * 512, 16 << 20);
+  };
+  for (const RankEnd& end : run_ranks(*memory, 3, std::chrono::seconds(20), body)) {
+    EXPECT_TRUE(end.exited_well) << "signal " << end.signal;
   }
 }
 

@@ -57,6 +57,12 @@ std::optional<MpiLink> MpiTransport::split_link(const OperationRun& run,
                                                 const std::vector<std::vector<int>>& parts,
                                                 int own) {
   greet(run);
+  return make_link(run, parts, own);
+}
+
+std::optional<MpiLink> MpiTransport::make_link(const OperationRun& run,
+                                               const std::vector<std::vector<int>>& parts,
+                                               int own) {
   int key = 0;
   if (own >= 0) {
     key = place_in(parts[static_cast<std::size_t>(own)], rank_);

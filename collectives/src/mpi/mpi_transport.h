@@ -49,6 +49,9 @@ class MpiTransport : public Transport {
   /// The MPI side of split(): nothing for a rank that is in no part.
   std::optional<MpiLink> split_link(const OperationRun& run,
                                     const std::vector<std::vector<int>>& parts, int own);
+  /// The same after a greet().
+  std::optional<MpiLink> make_link(const OperationRun& run,
+                                   const std::vector<std::vector<int>>& parts, int own);
   /// The MPI side of open_window(): `own` is read by others.
   std::unique_ptr<RemoteReader> open_reader(const OperationRun& run, const std::byte* own);
   /// The MPI side of regroup().

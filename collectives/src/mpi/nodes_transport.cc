@@ -252,18 +252,21 @@ void NodesTransport::give_up(const std::exception_ptr& error) noexcept {
   flat_.give_up(error);
 }
 
-// All ranks of the node reserve the logs of all parts, so that they stay in step.
+// The node's first rank reserves the logs of all parts, and says where in one meeting more: once
+// all ranks are known to be in the same call, and before MPI makes the link, where a rank may need
+// that others, which have it, go on with MPI.
 std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
                                                  const std::vector<std::vector<int>>& parts,
                                                  int own) {
-  std::vector<std::uint64_t> logs;
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    logs.push_back(memory_->reserve_shared(SymmetricMemory::log_bytes()));
-  }
-  std::optional<MpiLink> link = flat_.split_link(run, parts, own);
+  flat_.greet(run);
+  Announcement& announced = rendezvous_.new_announcement();
+  if (local_rank_ == 0) announced.output_location = memory_->reserve_logs(parts.size());
+  rendezvous_.meet(run);
+  std::optional<MpiLink> link = flat_.make_link(run, parts, own);
   if (!link) return nullptr;
   const auto part = static_cast<std::size_t>(own);
-  return transport_of(parts[part], std::move(*link), logs[part]);
+  const std::uint64_t logs = rendezvous_.announcement(0).output_location;
+  return transport_of(parts[part], std::move(*link), SymmetricMemory::log_at(logs, part));
 }
 
 WindowMemory NodesTransport::open_window(const OperationRun& run, std::int64_t bytes) {
@@ -290,7 +293,10 @@ std::unique_ptr<Transport> NodesTransport::transport_of(const std::vector<int>& 
   NodeLayout layout = layout_.of_part(part);
   NodeGroup group = local_group(part, log_offset);
   const int rank = place_in(part, rank_);
-  if (layout.nodes() == 1) return std::make_unique<ShmTransport>(std::move(group), rank);
+  if (layout.nodes() == 1) {
+    link.free();
+    return std::make_unique<ShmTransport>(std::move(group), rank);
+  }
   if (layout.nodes() == static_cast<int>(part.size())) {
     return std::make_unique<MpiTransport>(std::move(link));
   }
