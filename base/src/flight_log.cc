@@ -13,8 +13,8 @@
 namespace muster {
 namespace {
 
-// Operations end in microseconds, so a record that was being written is whole at the next look,
-// unless its process has died or stands still.
+// A record, or a communicator, that was being written is whole at the next look, unless its process
+// has died or stands still.
 constexpr int kMostLooks = 10;
 
 template <std::size_t N>
@@ -195,6 +195,10 @@ FlightLog read_flight_log(const std::filesystem::path& path, Env& env) {
   log.dropped = header.dropped;
   int damaged_communicators = 0;
   log.communicators = communicators_of(header, damaged_communicators);
+  for (int look = 1; damaged_communicators > 0 && look < kMostLooks; ++look) {
+    damaged_communicators = 0;
+    log.communicators = communicators_of(read_header(*file, path), damaged_communicators);
+  }
   if (damaged_communicators > 0) {
     log.problem = std::to_string(damaged_communicators) + " damaged communicators are left out";
   }

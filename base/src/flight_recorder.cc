@@ -200,16 +200,36 @@ FlightRecorder::~FlightRecorder() { munmap(memory_, kFlightFileBytes); }
 FlightLane FlightRecorder::add_communicator(std::string_view name, int rank, int size) {
   std::lock_guard<std::mutex> lock(communicators_mutex_);
   const std::uint32_t id = next_communicator_++;
-  if (id < kFlightCommunicators) {
-    FlightCommunicatorEntry& entry = header().communicator[id];
-    entry.id = id;
-    entry.rank = static_cast<std::uint32_t>(rank);
-    entry.size = static_cast<std::uint32_t>(size);
-    copy_text(entry.name, name);
-    entry.crc32c = crc32c(&entry, offsetof(FlightCommunicatorEntry, crc32c));
-    std::atomic_ref<std::uint32_t>(header().communicators).store(id + 1, std::memory_order_release);
-  }
-  return {shared_from_this(), id};
+  const std::optional<std::uint32_t> place = take_place();
+  if (!place) return {shared_from_this(), id, nullptr};
+  FlightCommunicatorEntry& entry = header().communicator[*place];
+  entry.id = id;
+  entry.rank = static_cast<std::uint32_t>(rank);
+  entry.size = static_cast<std::uint32_t>(size);
+  copy_text(entry.name, name);
+  entry.crc32c = crc32c(&entry, offsetof(FlightCommunicatorEntry, crc32c));
+  const std::atomic_ref<std::uint32_t> written(header().communicators);
+  if (*place == written.load()) written.store(*place + 1, std::memory_order_release);
+  return {shared_from_this(), id, hold(*place)};
+}
+
+// As late as can be: the operations of a communicator that has ended are still in the file.
+std::optional<std::uint32_t> FlightRecorder::take_place() {
+  const std::uint32_t unused = header().communicators;
+  if (unused < kFlightCommunicators) return unused;
+  if (left_places_.empty()) return std::nullopt;
+  const std::uint32_t place = left_places_.front();
+  left_places_.pop_front();
+  return place;
+}
+
+// The world's is always needed.
+std::shared_ptr<void> FlightRecorder::hold(std::uint32_t place) {
+  if (place == 0) return nullptr;
+  return {nullptr, [self = shared_from_this(), place](void*) {
+            const std::lock_guard<std::mutex> lock(self->communicators_mutex_);
+            self->left_places_.push_back(place);
+          }};
 }
 
 void FlightRecorder::end(FlightEnd how) noexcept {

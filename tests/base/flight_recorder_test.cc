@@ -133,6 +133,38 @@ TEST_F(FlightRecorderTest, WhatIsWrittenIsRead) {
   EXPECT_GE(read().end_ns, log.operations[4].ended_ns);
 }
 
+TEST_F(FlightRecorderTest, ACommunicatorThatEndedLeavesItsEntryToALaterOneWhereThereIsNoOther) {
+  const auto recorder = FlightRecorder::create(env_);
+  recorder->add_communicator("world", 2, 3);
+  std::vector<FlightLane> lanes;
+  const auto add = [&] {
+    lanes.push_back(recorder->add_communicator("part " + std::to_string(lanes.size() + 1), 0, 1));
+  };
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const FlightCommunicator& one : read().communicators) all.push_back(one.name);
+    return all;
+  };
+  add();
+  lanes[0] = {};
+  for (int i = 2; i <= 47; ++i) add();
+  EXPECT_EQ(names().size(), 48u);
+  EXPECT_EQ(names()[1], "part 1") << "its records are still there";
+  add();
+  EXPECT_EQ(names()[1], "part 48");
+  EXPECT_EQ(read().communicators[1].id, 48u);
+  add();
+  EXPECT_EQ(names().size(), 48u) << "the world's is never given away";
+  EXPECT_EQ(names()[0], "world");
+  const FlightLane copy = lanes[2];
+  lanes[2] = {};
+  lanes[3] = {};
+  add();
+  EXPECT_EQ(names()[3], "part 3") << "it has a lane";
+  EXPECT_EQ(names()[4], "part 50");
+  EXPECT_EQ(read().problem, "");
+}
+
 // The offsets of docs/flight_recorder.md, which never change.
 TEST_F(FlightRecorderTest, TheBytesAreThoseOfTheDocument) {
   const auto recorder = FlightRecorder::create(env_);

@@ -87,6 +87,30 @@ TEST_F(FlightCommandTest, SaysTheSameAsJson) {
   EXPECT_EQ(json()["lateness"].size(), 3u);
 }
 
+// Rank 0 waits in its communicator 50, rank 1 in its own, which is another.
+TEST_F(FlightCommandTest, CommunicatorsThatARecordHasNoRoomForAreNotTakenForEachOther) {
+  for (int rank = 0; rank < 2; ++rank) {
+    start(rank, 2);
+    FlightLane lane;
+    std::vector<FlightLane> others;
+    for (int i = 1; i <= 50; ++i) {
+      others.push_back(recorders_.back()->add_communicator("part " + std::to_string(i), rank, 2));
+    }
+    others.back().queued(7, kSum).started(long_ago_);
+  }
+  EXPECT_EQ(run({"flight", "logs"}), 1);
+  EXPECT_THAT(output_,
+              ContainsRegex("hangs: operation 7 all_reduce\\(sum, Float, 64 elements\\) of "
+                            "communicator 50 of rank 0: rank 0 waits since 1[0-9]\\.[0-9] s; who "
+                            "else is in it was not recorded\n"));
+  EXPECT_THAT(output_, HasSubstr("communicator 50 of rank 1"));
+  EXPECT_THAT(output_,
+              HasSubstr("note: ranks 0, 1 had more communicators than the 48 that a record "
+                        "has room for; "));
+  EXPECT_EQ(run({"flight", "--json", "logs"}), 1);
+  EXPECT_EQ(json()["ranks_with_unlisted_communicators"], Json({0, 1}));
+}
+
 TEST_F(FlightCommandTest, LastLimitsTheTable) {
   record_a_hang();
   EXPECT_EQ(run({"flight", "logs", "--last=1", "--json"}), 1);

@@ -33,6 +33,20 @@ TEST(FlightTimelineTest, ARowSaysWhoCameLastAndByHowMuch) {
   EXPECT_TRUE(rows[0].is_whole);
 }
 
+// One number means another communicator on each rank.
+TEST(FlightTimelineTest, CommunicatorsWithoutAnEntryAreTheirRanksAlone) {
+  Scene scene(2);
+  for (const int rank : {0, 1}) scene.ended(rank, 3, kBarrier, 1 + rank, 4, 60);
+  const auto rows = rows_of(scene);
+  ASSERT_EQ(rows.size(), 2u);
+  for (const int rank : {0, 1}) {
+    const TimelineRow& row = rows[static_cast<std::size_t>(rank)];
+    EXPECT_EQ(row.communicator, "60 of rank " + std::to_string(rank));
+    EXPECT_THAT(row.came, ElementsAre(rank));
+    EXPECT_FALSE(row.is_whole);
+  }
+}
+
 TEST(FlightTimelineTest, RowsAreInTheOrderOfTheirStarts) {
   Scene scene(2);
   for (const int rank : {0, 1}) {

@@ -156,6 +156,7 @@ class GroupFinder {
     if (!finding.absent.empty()) {
       finding.sentence += "; " + absence_text(evidence_, groups_, index_, finding.absent);
     }
+    if (!group_.is_listed()) finding.sentence += "; who else is in it was not recorded";
     if (unknown > 0) {
       finding.sentence += "; " + std::to_string(unknown) +
                           (unknown == 1 ? " rank of it has" : " ranks of it have") + " no record";
@@ -184,6 +185,7 @@ class GroupFinder {
     }
     Finding finding = attendance.finding;
     finding.sentence = operation_text(group_, transfer) + ": " + attendance.text();
+    if (!group_.is_listed()) finding.sentence += "; who else is in it was not recorded";
     if (!finding.absent.empty()) {
       finding.sentence += "; " + absence_text(evidence_, groups_, index_, finding.absent);
     }

@@ -12,7 +12,8 @@ FlightCommunicator communicator_of(const FlightLog& log, std::uint32_t id) {
     if (one.id == id) return one;
   }
   if (id == 0) return {0, log.rank, log.world_size, "world"};
-  return {id, -1, 0, "communicator " + std::to_string(id)};
+  // The number is the process's own.
+  return {id, -1, 0, std::to_string(id) + " of rank " + std::to_string(log.rank)};
 }
 
 void add_member(Group& group, const FlightCommunicator& entry, const RankEvidence& rank) {

@@ -44,12 +44,14 @@ struct Group {
   std::vector<int> world_ranks;        ///< By rank in the communicator; -1 where it is not known.
 
   bool is_world() const { return name == "world"; }
+  /// It has an entry, which says how many ranks are in it.
+  bool is_listed() const { return size > 0; }
   /// Ranks of the world that are in it, as far as is known; for the world all.
   std::vector<int> known_ranks() const;
 };
 
-/// Every communicator, the world first. Communicators without an entry (a process has too many) are
-/// called "communicator N".
+/// Every communicator, the world first. Of one without an entry (a process has too many) each
+/// rank's part stands alone, and is called "N of rank R".
 std::vector<Group> index_operations(const FlightEvidence& evidence);
 
 }  // namespace muster::launcher

@@ -180,7 +180,12 @@ FlightReport make_flight_report(std::filesystem::path directory, FlightEvidence 
   report.directory = std::move(directory);
   report.evidence = std::move(evidence);
   report.verdict = judge(report.evidence);
-  report.rows = make_timeline(index_operations(report.evidence));
+  const std::vector<Group> groups = index_operations(report.evidence);
+  report.rows = make_timeline(groups);
+  for (const Group& group : groups) {
+    if (group.is_listed()) continue;
+    for (const auto& [rank, member] : group.members) report.ranks_with_unlisted.insert(rank);
+  }
   report.lateness = measure_lateness(report.rows);
   report.stragglers = name_stragglers(report.rows, report.lateness);
   return report;
@@ -203,6 +208,13 @@ std::string flight_report_text(const FlightReport& report, std::size_t last) {
         "note: the ranks ran on several machines; skews between these are no more exact than "
         "their clocks\n";
   }
+  if (!report.ranks_with_unlisted.empty()) {
+    const std::vector<int> ranks(report.ranks_with_unlisted.begin(),
+                                 report.ranks_with_unlisted.end());
+    text += "note: " + named_ranks(ranks) + " had more communicators than the " +
+            std::to_string(kFlightCommunicators) +
+            " that a record has room for; what was done on the others is told rank by rank\n";
+  }
   const auto rows = last_rows(report, last);
   if (!rows.empty()) {
     text += "\nthe last " + std::to_string(rows.size()) + " of " +
@@ -223,6 +235,7 @@ Json flight_report_json(const FlightReport& report, std::size_t last) {
           {"findings", array_of(report.verdict.findings, finding_json)},
           {"problems", evidence.problems},
           {"several_clocks", evidence.several_clocks},
+          {"ranks_with_unlisted_communicators", report.ranks_with_unlisted},
           {"ranks", array_of(evidence.ranks, rank_json)},
           {"operations", array_of(last_rows(report, last), row_json)},
           {"lateness", array_of(report.lateness, lateness_json)},

@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "flight/timeline.h"
 #include "flight/verdict.h"
@@ -20,6 +22,7 @@ struct FlightReport {
   std::vector<TimelineRow> rows;
   std::vector<Lateness> lateness;
   std::vector<std::string> stragglers;
+  std::set<int> ranks_with_unlisted;  ///< Communicators; see Group::is_listed().
 };
 
 FlightReport make_flight_report(std::filesystem::path directory, FlightEvidence evidence);

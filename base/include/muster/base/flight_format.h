@@ -58,7 +58,8 @@ struct FlightRecord {
   std::uint8_t reserved[2];
 };
 
-/// One of the process's communicators, written once.
+/// One of the process's communicators. Written once, and anew when the file has no room for another
+/// and this one has ended.
 struct FlightCommunicatorEntry {
   std::uint32_t id;    ///< 0 is the world.
   std::uint32_t rank;  ///< This process's, within the communicator.

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -63,11 +65,13 @@ class FlightLane {
 
  private:
   friend class FlightRecorder;
-  FlightLane(std::shared_ptr<FlightRecorder> recorder, std::uint32_t communicator)
-      : recorder_(std::move(recorder)), communicator_(communicator) {}
+  FlightLane(std::shared_ptr<FlightRecorder> recorder, std::uint32_t communicator,
+             std::shared_ptr<void> place)
+      : recorder_(std::move(recorder)), communicator_(communicator), place_(std::move(place)) {}
 
   std::shared_ptr<FlightRecorder> recorder_;
   std::uint32_t communicator_ = 0;
+  std::shared_ptr<void> place_;  // gives the communicator's entry back; null where it has none
 };
 
 /// A mapped file of fixed size. The page cache keeps it when the process is killed; it can be read
@@ -84,7 +88,9 @@ class FlightRecorder : public std::enable_shared_from_this<FlightRecorder> {
   FlightRecorder& operator=(const FlightRecorder&) = delete;
 
   /// The lane of a further communicator; the first is the world. `name` is the same on all its
-  /// ranks and no other communicator's; `rank` and `size` are within it. Any thread.
+  /// ranks and no other communicator's; `rank` and `size` are within it. Once there are more than
+  /// the file has entries for, one gets the entry of a communicator whose lanes are gone; where
+  /// there is no such it has none. Any thread.
   FlightLane add_communicator(std::string_view name, int rank, int size);
 
   /// How the rank's membership ended; kOpen until this is called.
@@ -96,12 +102,16 @@ class FlightRecorder : public std::enable_shared_from_this<FlightRecorder> {
 
   FlightHeader& header() const { return *reinterpret_cast<FlightHeader*>(memory_); }
   FlightRecord& record(std::uint64_t index) const;
+  /// Of an entry that is free. Under the mutex.
+  std::optional<std::uint32_t> take_place();
+  std::shared_ptr<void> hold(std::uint32_t place);
   /// A record that nobody uses, its version odd; null when all that were looked at are in use.
   FlightRecord* claim();
 
   std::byte* memory_;
   std::mutex communicators_mutex_;
   std::uint32_t next_communicator_ = 0;
+  std::deque<std::uint32_t> left_places_;  // the one that was left first at the head
 };
 
 }  // namespace muster
