@@ -85,9 +85,10 @@ TEST_P(CudaTransport, GivesExactResultsOfFloats) {
     const auto communicator = shadow_of(host, GetParam());
     for (const Memory memory : {Memory::kOrdinary, Memory::kSymmetric}) {
       for (const std::int64_t numel : {std::int64_t{0}, std::int64_t{1}, std::int64_t{65},
-                                       std::int64_t{4097}, 4 * kLargeSize + 3}) {
+                                       std::int64_t{4097}, 4 * large_size(at::kFloat) + 3}) {
         check_operations_at(*communicator, memory, numel, at::kFloat);
-        if (numel < kLargeSize) check_canonical_at(*communicator, memory, numel, at::kFloat, 7);
+        if (numel < large_size(at::kFloat))
+          check_canonical_at(*communicator, memory, numel, at::kFloat, 7);
       }
     }
   });

@@ -13,10 +13,30 @@ at::Tensor allocate(Communicator& communicator, Memory memory, std::int64_t nume
   return at::empty({numel}, at::TensorOptions().dtype(dtype));
 }
 
-at::Tensor rank_values(int rank, std::int64_t numel, at::ScalarType dtype) {
+namespace {
+
+// What ranks have, and what becomes of it element by element, comes again after so many elements.
+constexpr std::int64_t kPeriod = 23;
+
+// By way of a longer piece: LibTorch copies piece by piece.
+at::Tensor repeated(const at::Tensor& period, std::int64_t numel) {
+  constexpr std::int64_t kPeriods = 1000;
+  const std::int64_t periods = (numel + kPeriod - 1) / kPeriod;
+  if (periods <= kPeriods) return period.repeat({periods}).narrow(0, 0, numel);
+  const std::int64_t pieces = (periods + kPeriods - 1) / kPeriods;
+  return period.repeat({kPeriods}).repeat({pieces}).narrow(0, 0, numel);
+}
+
+at::Tensor period_of(int rank, at::ScalarType dtype) {
   const at::Tensor values =
-      at::remainder(at::arange(numel, at::kLong) * (2 * rank + 3), 23) - 7 + rank;
+      at::remainder(at::arange(kPeriod, at::kLong) * (2 * rank + 3), kPeriod) - 7 + rank;
   return dtype == at::kBool ? at::remainder(values, 3).eq(0) : values.to(dtype);
+}
+
+}  // namespace
+
+at::Tensor rank_values(int rank, std::int64_t numel, at::ScalarType dtype) {
+  return repeated(period_of(rank, dtype), numel);
 }
 
 std::vector<ReduceOp> reduce_ops(at::ScalarType dtype) {
@@ -30,9 +50,9 @@ std::vector<ReduceOp> reduce_ops(at::ScalarType dtype) {
 }
 
 at::Tensor combined_values(int world_size, std::int64_t numel, at::ScalarType dtype, ReduceOp op) {
-  at::Tensor result = rank_values(0, numel, dtype).to(at::kLong);
+  at::Tensor result = period_of(0, dtype).to(at::kLong);
   for (int r = 1; r < world_size; ++r) {
-    const at::Tensor values = rank_values(r, numel, dtype).to(at::kLong);
+    const at::Tensor values = period_of(r, dtype).to(at::kLong);
     if (op == ReduceOp::kSum || op == ReduceOp::kAvg) result = result + values;
     if (op == ReduceOp::kMin) result = at::minimum(result, values);
     if (op == ReduceOp::kMax) result = at::maximum(result, values);
@@ -40,9 +60,9 @@ at::Tensor combined_values(int world_size, std::int64_t numel, at::ScalarType dt
     if (op == ReduceOp::kBitAnd) result = at::bitwise_and(result, values);
     if (op == ReduceOp::kBitOr) result = at::bitwise_or(result, values);
   }
-  if (op != ReduceOp::kAvg) return result.to(dtype);
+  if (op != ReduceOp::kAvg) return repeated(result.to(dtype), numel);
   const at::ScalarType wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
-  return (result.to(wide) / world_size).to(dtype);
+  return repeated((result.to(wide) / world_size).to(dtype), numel);
 }
 
 at::Tensor pair_values(int from, int to, std::int64_t numel, at::ScalarType dtype) {

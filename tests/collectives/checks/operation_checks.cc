@@ -10,11 +10,24 @@ namespace muster::testing {
 
 namespace {
 
-/// Sizes around vector, page and chunk edges; fewer for the rarer dtypes.
-std::vector<std::int64_t> sizes_for(at::ScalarType dtype) {
-  if (dtype == at::kFloat) return {0, 1, 63, 64, 65, 1023, 4097, kLargeSize};
-  if (dtype == at::kBFloat16 || dtype == at::kDouble) return {0, 1, 65, 4097};
-  return {1, 65, 4097};
+constexpr std::int64_t kVectorBytes = 64;
+constexpr std::int64_t kPageBytes = 4096;
+
+/// Around the edges of vectors and pages of the dtype, and many chunks. Of symmetric memory, which
+/// matters to large operations, fewer.
+std::vector<std::int64_t> sizes_for(at::ScalarType dtype, Memory memory) {
+  const std::int64_t after_page =
+      kPageBytes / static_cast<std::int64_t>(c10::elementSize(dtype)) + 1;
+  if (memory == Memory::kSymmetric && dtype == at::kFloat)
+    return {1, after_page, large_size(dtype)};
+  if (memory == Memory::kSymmetric) return {after_page, 5 * after_page};
+  std::vector<std::int64_t> sizes = {0, 1};
+  for (const std::int64_t edge_bytes : {kVectorBytes, kPageBytes}) {
+    const std::int64_t edge = edge_bytes / static_cast<std::int64_t>(c10::elementSize(dtype));
+    sizes.insert(sizes.end(), {edge - 1, edge, edge + 1});
+  }
+  sizes.push_back(large_size(dtype));
+  return sizes;
 }
 
 }  // namespace
@@ -95,11 +108,11 @@ void check_canonical_at(Communicator& communicator, Memory memory, std::int64_t 
 void check_all_operations(Communicator& communicator, at::ScalarType dtype) {
   const bool canonical = dtype == at::kFloat || dtype == at::kDouble || dtype == at::kLong;
   for (const Memory memory : {Memory::kOrdinary, Memory::kSymmetric}) {
-    for (const std::int64_t numel : sizes_for(dtype)) {
+    for (const std::int64_t numel : sizes_for(dtype, memory)) {
       check_operations_at(communicator, memory, numel, dtype);
       if (!canonical) continue;
       check_canonical_at(communicator, memory, numel, dtype, 7);
-      if (numel == kLargeSize) continue;  // the reference sums are slow
+      if (numel == large_size(dtype)) continue;  // the reference sums are slow
       check_canonical_at(communicator, memory, numel, dtype, 4);
       check_canonical_at(communicator, memory, numel, dtype, 5);
     }

@@ -4,6 +4,7 @@
 #define MUSTER_TESTS_COLLECTIVES_CHECKS_OPERATION_CHECKS_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 #include <vector>
@@ -16,7 +17,11 @@ namespace muster::testing {
 inline const std::vector<at::ScalarType> kReducibleDtypes = {
     at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kChar,
     at::kShort, at::kInt,    at::kLong, at::kByte,     at::kBool};
-inline constexpr std::int64_t kLargeSize = 1 << 18;  // many chunks
+/// Many chunks, the last of them not whole.
+inline std::int64_t large_size(at::ScalarType dtype) {
+  constexpr std::int64_t kBytes = (std::int64_t{1} << 20) + 4096;
+  return kBytes / static_cast<std::int64_t>(c10::elementSize(dtype)) + 1;
+}
 
 // --- One operation each, out of place and, where it can be, in place.
 
