@@ -1,8 +1,9 @@
 // Drawing, issuing, and what each operation must come to.
 #include "collectives/random_operations.h"
 
-#include <array>
+#include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "collectives/checks/operation_checks.h"
@@ -11,8 +12,9 @@ namespace muster::testing {
 namespace {
 
 constexpr std::int64_t kMostSymmetricNumel = 2000;
+const std::vector<at::ScalarType> kCanonicalDtypes = {at::kFloat, at::kDouble, at::kLong};
 // Most that an operation uses of it.
-constexpr std::size_t kTensorsOfAnOperation = 2;
+constexpr std::size_t kTensorsOfAnOperation = 3;
 
 }  // namespace
 
@@ -28,12 +30,9 @@ RandomOperations::RandomOperations(Communicator& communicator, std::uint64_t see
 }
 
 void RandomOperations::draw_arguments() {
-  static constexpr std::array kDtypes = {at::kFloat, at::kDouble, at::kBFloat16, at::kLong,
-                                         at::kByte};
-  static constexpr std::array kOps = {ReduceOp::kSum, ReduceOp::kMin, ReduceOp::kMax};
   ++number_;
-  dtype_ = kDtypes[static_cast<std::size_t>(draw(kDtypes.size()))];
-  op_ = kOps[static_cast<std::size_t>(draw(kOps.size()))];
+  dtype_ = drawn_of(kReducibleDtypes);
+  op_ = drawn_of(reduce_ops(dtype_));
   root_ = draw(world_size_);
   in_symmetric_ = draw(3) == 0;
   numel_ = draw(1 << draw(12));
@@ -50,18 +49,28 @@ at::Tensor RandomOperations::tensor(std::int64_t numel) {
 
 at::Tensor RandomOperations::values(int rank, std::int64_t numel) const {
   const at::Tensor index = at::arange(numel, at::kLong);
-  return (at::remainder(index * (2 * rank + 3) + 5 * number_, 23) - 7).to(dtype_);
+  const at::Tensor drawn = at::remainder(index * (2 * rank + 3) + 5 * number_, 23);
+  if (dtype_ == at::kBool) return at::remainder(drawn, 3).eq(0);
+  if (op_ == ReduceOp::kProduct) {
+    const at::Tensor factors = at::remainder(drawn, 3);
+    return at::where(factors.eq(0), -1, factors).to(dtype_);
+  }
+  return (drawn - 7).to(dtype_);
 }
 
 at::Tensor RandomOperations::combined(std::int64_t numel, ReduceOp op) const {
   at::Tensor result = values(0, numel).to(at::kLong);
   for (int r = 1; r < world_size_; ++r) {
     const at::Tensor next = values(r, numel).to(at::kLong);
-    if (op == ReduceOp::kSum) result += next;
+    if (op == ReduceOp::kSum || op == ReduceOp::kAvg) result += next;
     if (op == ReduceOp::kMin) result = at::minimum(result, next);
     if (op == ReduceOp::kMax) result = at::maximum(result, next);
+    if (op == ReduceOp::kProduct) result *= next;
+    if (op == ReduceOp::kBitAnd) result = at::bitwise_and(result, next);
+    if (op == ReduceOp::kBitOr) result = at::bitwise_or(result, next);
   }
-  return result.to(dtype_);
+  if (op != ReduceOp::kAvg) return result.to(dtype_);
+  return (result.to(dtype_ == at::kDouble ? at::kDouble : at::kFloat) / world_size_).to(dtype_);
 }
 
 at::Tensor RandomOperations::concatenated(std::int64_t numel) const {
@@ -150,14 +159,56 @@ RandomOperations::Check RandomOperations::all_to_all() {
   return [output, expected = at::cat(all)] { return at::equal(output, expected); };
 }
 
+RandomOperations::Check RandomOperations::all_to_all_counts() {
+  std::vector<std::int64_t> input_counts, output_counts;
+  std::vector<at::Tensor> all;
+  for (int r = 0; r < world_size_; ++r) {
+    input_counts.push_back(exchanged(rank_, r));
+    output_counts.push_back(exchanged(r, rank_));
+    std::int64_t begin = 0;
+    for (int to = 0; to < rank_; ++to) begin += exchanged(r, to);
+    all.push_back(values(r, begin + output_counts.back()).narrow(0, begin, output_counts.back()));
+  }
+  const at::Tensor expected = at::cat(all);
+  in_symmetric_ = false;  // where sizes differ over ranks
+  const at::Tensor input =
+      values(rank_, std::accumulate(input_counts.begin(), input_counts.end(), std::int64_t{0}));
+  const at::Tensor output = tensor(expected.numel());
+  works_.push_back(communicator_.all_to_all(output, output_counts, input, input_counts));
+  return [output, expected] { return at::equal(output, expected); };
+}
+
+// Two at most of each rank, which hosts two logical ranks at most.
+std::vector<at::Tensor> RandomOperations::partials(std::int64_t numel, const ReductionTree& tree) {
+  std::vector<at::Tensor> all;
+  const auto subtrees = tree.subtrees_by_rank(world_size_);
+  for (const LogicalRange& subtree : subtrees[static_cast<std::size_t>(rank_)]) {
+    all.push_back(tensor(numel).copy_(tree_sum(subtree, numel, dtype_)));
+  }
+  return all;
+}
+
 RandomOperations::Check RandomOperations::canonical_all_reduce() {
-  dtype_ = at::kFloat;
+  dtype_ = drawn_of(kCanonicalDtypes);
   const int logical_ranks = world_size_ + root_;
   const ReductionTree tree(logical_ranks);
-  const auto partials = make_partials(communicator_, Memory::kOrdinary, numel_, dtype_, tree);
-  works_.push_back(communicator_.canonical_all_reduce(partials, tree));
+  const auto sources = partials(numel_, tree);
+  works_.push_back(communicator_.canonical_all_reduce(sources, tree));
   at::Tensor expected = tree_sum({0, logical_ranks}, numel_, dtype_);
-  return [sum = partials[0], expected] { return at::equal(sum, expected); };
+  return [sum = sources[0], expected] { return at::equal(sum, expected); };
+}
+
+RandomOperations::Check RandomOperations::canonical_reduce_scatter() {
+  dtype_ = drawn_of(kCanonicalDtypes);
+  numel_ = std::min(numel_, kMostSymmetricNumel);  // the reference sums are slow
+  const int logical_ranks = world_size_ + root_;
+  const ReductionTree tree(logical_ranks);
+  const std::int64_t total = numel_ * world_size_;
+  const at::Tensor output = tensor(numel_);
+  works_.push_back(communicator_.canonical_reduce_scatter(output, partials(total, tree), tree));
+  at::Tensor expected =
+      tree_sum({0, logical_ranks}, total, dtype_).narrow(0, rank_ * numel_, numel_);
+  return [output, expected] { return at::equal(output, expected); };
 }
 
 // To the rank `root_` places on, and back.
@@ -200,7 +251,9 @@ IssuedOperation RandomOperations::issue() {
       {"scatter", &RandomOperations::scatter},
       {"gather", &RandomOperations::gather},
       {"all_to_all", &RandomOperations::all_to_all},
+      {"all_to_all with counts", &RandomOperations::all_to_all_counts},
       {"canonical_all_reduce", &RandomOperations::canonical_all_reduce},
+      {"canonical_reduce_scatter", &RandomOperations::canonical_reduce_scatter},
       {"send and recv", &RandomOperations::ring},
       {"barrier", &RandomOperations::barrier},
   };

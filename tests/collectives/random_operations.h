@@ -35,12 +35,22 @@ class RandomOperations {
   using Check = std::function<bool()>;
 
   int draw(int below) { return static_cast<int>(random_() % static_cast<std::uint64_t>(below)); }
+  template <typename Value>
+  Value drawn_of(const std::vector<Value>& values) {
+    return values[static_cast<std::size_t>(draw(static_cast<int>(values.size())))];
+  }
   void draw_arguments();
   at::Tensor tensor(std::int64_t numel);
-  /// What rank r's element i of operation `number_` is: small integers, so that sums are exact.
+  /// What rank r's element i of operation `number_` is: small integers, so that sums are exact, and
+  /// for products small powers of two.
   at::Tensor values(int rank, std::int64_t numel) const;
   at::Tensor combined(std::int64_t numel, ReduceOp op) const;
   at::Tensor concatenated(std::int64_t numel) const;
+  /// Elements that `from` gives `to` in an exchange with counts.
+  std::int64_t exchanged(int from, int to) const {
+    return numel_ * ((from + 2 * to + root_) % 3) / 2;
+  }
+  std::vector<at::Tensor> partials(std::int64_t numel, const ReductionTree& tree);
 
   Check all_reduce();
   Check reduce();
@@ -51,7 +61,9 @@ class RandomOperations {
   Check scatter();
   Check gather();
   Check all_to_all();
+  Check all_to_all_counts();
   Check canonical_all_reduce();
+  Check canonical_reduce_scatter();
   Check ring();
   Check barrier();
 
