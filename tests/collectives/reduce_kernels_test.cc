@@ -10,6 +10,8 @@
 #include <limits>
 #include <random>
 
+#include "muster/base/hash.h"
+
 namespace muster::internal {
 namespace {
 
@@ -254,6 +256,45 @@ TEST(ReduceKernels, AnyCutGivesTheSameBits) {
     }
     ASSERT_EQ(std::memcmp(cut.data(), whole.data(), 5000 * sizeof(float)), 0);
   }
+}
+
+/// Of every combination of some sources of a dtype, and of averages.
+template <typename T>
+std::uint64_t hash_of_results(DType dtype) {
+  std::uint64_t hash = 0;
+  for (const int sources : {1, 2, 3, 4, 5, 8, 13}) {
+    constexpr std::int64_t kNumel = 1025;
+    const auto inputs = random_sources<T>(sources, kNumel);
+    std::vector<ReducePlan> plans;
+    for (const Combine combine : combines<T>()) {
+      plans.push_back(plan_for(combine, dtype, sources, true));
+    }
+    if constexpr (!std::is_integral_v<T>) {
+      plans.push_back(plan_for(Combine::kSum, dtype, sources, true));
+      plans.back().divisor = sources;
+    }
+    for (const ReducePlan& plan : plans) {
+      std::vector<T> result(kNumel);
+      std::byte* const output = reinterpret_cast<std::byte*>(result.data());
+      reduce(plan, addresses(inputs), {&output, 1}, kNumel);
+      hash = 31 * hash + hash64_bytes(result.data(), result.size() * sizeof(T));
+    }
+  }
+  return hash;
+}
+
+// Frozen: each machine runs the loops of its own vector unit, and all must give these bits. Made of
+// integers, powers of two and IEEE arithmetic alone; products that overflow included.
+TEST(ReduceKernels, EveryMachineGivesTheSameBits) {
+  EXPECT_EQ(hash_of_results<float>(DType::kFloat32), 1501326928473428763u);
+  EXPECT_EQ(hash_of_results<double>(DType::kFloat64), 8751717769693524495u);
+  EXPECT_EQ(hash_of_results<c10::Half>(DType::kFloat16), 15324514854562706149u);
+  EXPECT_EQ(hash_of_results<c10::BFloat16>(DType::kBFloat16), 15537089956592986816u);
+  EXPECT_EQ(hash_of_results<std::int64_t>(DType::kInt64), 14892915047053148539u);
+  EXPECT_EQ(hash_of_results<std::int32_t>(DType::kInt32), 3070139901735847225u);
+  EXPECT_EQ(hash_of_results<std::int16_t>(DType::kInt16), 6654138177000001513u);
+  EXPECT_EQ(hash_of_results<std::int8_t>(DType::kInt8), 17127367922381943573u);
+  EXPECT_EQ(hash_of_results<std::uint8_t>(DType::kUInt8), 10219273004527178720u);
 }
 
 }  // namespace
