@@ -2,8 +2,9 @@
 // and how soon.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/sysinfo.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -47,6 +48,33 @@ TEST(ShmFaults, ADeathBeforeAnyOperationIsPeerLostOnEverySurvivorAtOnce) {
       EXPECT_EQ(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }), message);
     };
     expect_survivors_well(run_ranks(*memory, 3, kOperationTimeout, body), kVictim);
+  }
+}
+
+// As std::_Exit() or a library's exit() does: no destructor says that the rank leaves.
+TEST(ShmFaults, AnExitWithoutLeavingIsPeerLostOnEverySurvivorAtOnce) {
+  constexpr int kVictim = 1;
+  for (const Way& way : every_operation_in_every_way()) {
+    SCOPED_TRACE(way.title);
+    SharedNumber exit;
+    const auto memory = NodeMemory::create(3, 0);
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      if (rank == kVictim) {
+        *exit = now_ns();
+        _exit(0);
+      }
+      const std::string message =
+          error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); });
+      EXPECT_LT(since(*exit), kAtOnce);
+      EXPECT_THAT(message,
+                  AllOf(HasSubstr(way.operation.name + "("),
+                        HasSubstr(number_after_a_barrier(way.operation)), HasSubstr("rank 1 ("),
+                        HasSubstr("last in barrier, operation 0"), HasSubstr("died")));
+    };
+    for (const RankEnd& end : run_ranks(*memory, 3, kOperationTimeout, body)) {
+      EXPECT_TRUE(end.exited_well);
+    }
   }
 }
 
@@ -110,14 +138,22 @@ TEST(ShmFaults, LeavingAfterTheLastOperationHarmsNobody) {
   }
 }
 
+/// Free, or in the page cache and to be given up for the asking.
+std::uint64_t available_bytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string name, unit;
+  for (std::uint64_t kib = 0; file >> name >> kib; std::getline(file, unit)) {
+    if (name == "MemAvailable:") return kib * 1024;
+  }
+  return 0;
+}
+
 // The kernel frees the victim's memory before it reaps the process; nobody may wait for that.
 TEST(ShmFaults, TheDeathOfALargeProcessIsToldAtOnceToo) {
   constexpr std::uint64_t kVictimBytes = std::uint64_t{4} << 30;
-  struct sysinfo machine {};
-  ASSERT_EQ(sysinfo(&machine), 0);
-  const std::uint64_t free = std::uint64_t{machine.freeram} * machine.mem_unit;
-  if (free < 2 * kVictimBytes) {
-    GTEST_SKIP() << "needs 8 GiB of free memory, found " << (free >> 20) << " MiB";
+  const std::uint64_t available = available_bytes();
+  if (available < 2 * kVictimBytes) {
+    GTEST_SKIP() << "needs 8 GiB of available memory, found " << (available >> 20) << " MiB";
   }
   SharedNumber touched;
   SharedNumber death;

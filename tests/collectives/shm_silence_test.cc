@@ -41,11 +41,57 @@ TEST(ShmFaults, SilenceIsATimeoutNamingTheAbsentInAnyOperation) {
       // Whoever is later may hear that the other gave up.
       const bool told_by_other = message.find("gave up") != std::string::npos;
       if (!told_by_other) {
+        EXPECT_GE(since(begin), kDeadline);
         EXPECT_THAT(message, HasSubstr("within " + std::to_string(kDeadline.count()) + " ms"));
       }
       if (++*told == 2) kill(memory->control().slots[kVictim].pid, SIGKILL);
     };
     expect_survivors_well(run_ranks(*memory, 3, kDeadline, body), kVictim);
+  }
+}
+
+// The victim falls silent at some point of a stream of operations, while its own are under way.
+TEST(ShmFaults, SilenceInTheMiddleIsATimeoutToo) {
+  constexpr int kVictim = 0;
+  constexpr auto kDeadline = 3 * kPatience;  // for operations that do end, on a busy machine
+  int delay_us = 0;
+  for (const Way& way : every_operation_in_every_way()) {
+    const bool staged = way.call.numel > Call{}.numel && way.call.memory == Memory::kOrdinary;
+    if (way.operation.has_data() && !staged) continue;  // those that are in it for long
+    SCOPED_TRACE(way.title);
+    delay_us = (delay_us * 7 + 131) % 3000;
+    SharedNumber silence;
+    const auto memory = NodeMemory::create(2, 0);
+    const auto body = [&](int rank, Communicator& communicator) {
+      communicator.barrier().wait();
+      Call call = way.call;
+      call.peer = 1 - rank;
+      if (rank == kVictim) {
+        const AnyOperation answer = answer_to(way.operation);
+        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(delay_us);
+        for (Work work = answer.start(communicator, call);
+             std::chrono::steady_clock::now() < end;) {
+          if (work.done()) work = answer.start(communicator, call);
+        }
+        *silence = now_ns();
+        for (;;) raise(SIGSTOP);
+      }
+      std::int64_t begin = 0;
+      const std::string message = error_of<Timeout>(rank, [&] {
+        for (;;) {
+          begin = now_ns();
+          way.operation.start(communicator, call).wait();
+        }
+      });
+      // What every_operation() calls split is a barrier, too.
+      const std::string name = way.operation.name == "split" ? "" : way.operation.name;
+      EXPECT_GE(since(begin), kDeadline);
+      EXPECT_LT(since(*silence), kDeadline + kAtOnce);
+      EXPECT_THAT(message, AllOf(HasSubstr(name + "("), HasSubstr("rank 0 ("),
+                                 HasSubstr("within " + std::to_string(kDeadline.count()) + " ms")));
+      kill(memory->control().slots[kVictim].pid, SIGKILL);
+    };
+    expect_survivors_well(run_ranks(*memory, 2, kDeadline, body), kVictim);
   }
 }
 
