@@ -192,7 +192,7 @@ void MpiFaults::run_deaths(const std::vector<std::string>& titles,
 TEST_P(MpiFaults, ADeathInAnyOperationIsToldAtOnce) {
   const bool between_hosts = GetParam().between_hosts;
   std::vector<std::string> left = death_cases();
-  ASSERT_GT(left.size(), 30u);
+  ASSERT_GT(left.size(), 40u);
   const std::size_t most = between_hosts ? 6 : 18;
   const std::size_t starts = (left.size() + most - 1) / most + (between_hosts ? 4 : 0);
   for (std::size_t start = 0; start < starts && !left.empty(); ++start) {
@@ -234,6 +234,14 @@ TEST_P(MpiFaults, AnAbortLeavesTheOperationBeforeToThoseWhoAreStillInIt) {
   const ScratchDirectory directory;
   const ProgramResult result = run(MUSTER_FAULTS, "--with-ft ulfm", 3, "abort", directory.path());
   expect_right(directory.path(), {0, 1, 2}, 2, result);
+}
+
+TEST_P(MpiFaults, AnAbortFromAnotherThreadWakesItsWaiterInAnyOperation) {
+  const ScratchDirectory directory;
+  const ProgramResult result = run(MUSTER_FAULTS, "", 3, "waiter", directory.path());
+  expect_right(directory.path(), {0, 2}, 16, result);
+  expect_right(directory.path(), {1}, 31, result);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
 // Between hosts a living rank is ended along with a dead one now and then, as above: then once

@@ -6,6 +6,7 @@
 //   leaving    of rank 1 of 3, from each communicator and then from the world
 //   mismatch   of rank 2 of 3
 //   abort      by rank 0 of 3, while the others are in an operation that has ended for it
+//   waiter     of rank 1 of 3: woken by an abort from another of its threads
 //   daemon     of Open MPI, which started the ranks: they would go on for ever
 // It leaves without MPI_Finalize where ranks died or left, once all others have written "end".
 #include <signal.h>
@@ -18,8 +19,11 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "collectives/disagreements.h"
@@ -46,6 +50,8 @@ std::string number_after_a_barrier(const AnyOperation& operation) {
 // --- Death. The victim of case k is rank k + 1, in a communicator with the first and the last
 // rank.
 
+constexpr auto kMiddle = milliseconds(20);  // of a stream of operations: then the victim dies
+
 struct DeathCase {
   AnyOperation operation;
   Call call;
@@ -63,9 +69,7 @@ std::vector<DeathCase> death_cases() {
   for (const AnyOperation& operation : every_operation()) {
     add(operation, "killed");
     add(operation, "exited")->by_exit = true;
-    const bool streams = operation.name == "all_reduce" || operation.name == "reduce_scatter" ||
-                         operation.name == "broadcast";
-    if (!streams) continue;
+    if (!operation.has_data()) continue;
     DeathCase* stream = add(operation, "killed in the middle");
     stream->call.numel = 1000000;
     stream->in_the_middle = true;
@@ -73,14 +77,27 @@ std::vector<DeathCase> death_cases() {
   return all;
 }
 
-[[noreturn]] void die(const DeathCase& way, Communicator& part) {
-  part.barrier().wait();
-  if (way.in_the_middle) {
-    const auto end = Clock::now() + milliseconds(20);
-    for (Work work = part.barrier(); Clock::now() < end;) {
-      if (work.done()) work = way.operation.start(part, way.call);
+// Those who go on with the victim's transfers are ranks 0 and 2; with all else they are one.
+void take_part(const DeathCase& way, Communicator& part, milliseconds time) {
+  const AnyOperation answer = answer_to(way.operation);
+  std::vector<std::pair<Call, Work>> under_way;
+  for (const int peer : {0, 2}) {
+    if (!under_way.empty() && !answer.is_transfer()) break;
+    Call call = way.call;
+    call.peer = peer;
+    under_way.emplace_back(call, answer.start(part, call));
+  }
+  const auto end = Clock::now() + time;
+  while (Clock::now() < end) {
+    for (auto& [call, work] : under_way) {
+      if (work.done()) work = answer.start(part, call);
     }
   }
+}
+
+[[noreturn]] void die(const DeathCase& way, Communicator& part) {
+  part.barrier().wait();
+  if (way.in_the_middle) take_part(way, part, kMiddle);
   if (way.by_exit) std::_Exit(0);
   for (;;) raise(SIGKILL);
 }
@@ -88,8 +105,7 @@ std::vector<DeathCase> death_cases() {
 void survive(const DeathCase& way, Communicator& part, Verdicts& verdicts) {
   part.barrier().wait();
   if (way.in_the_middle) {
-    verdicts.expect<PeerLost>(way.title, kAtOnce + milliseconds(20), {"rank 1 (", "died"}, [&] {
-      part.barrier().wait();
+    verdicts.expect<PeerLost>(way.title, kAtOnce + kMiddle, {"rank 1 (", "died"}, [&] {
       for (;;) way.operation.start(part, way.call).wait();
     });
   } else {
@@ -160,9 +176,13 @@ void expect_silence(std::vector<Started>& all, Verdicts& verdicts) {
   std::vector<std::string> messages(all.size());
   for (std::size_t i = 0; i < all.size(); ++i) {
     waiters.emplace_back([&, i] {
+      const Clock::time_point begin = Clock::now();
       try {
         all[i].operation.start(*all[i].part, call).wait();
         messages[i] = "no error";
+      } catch (const Timeout& error) {
+        messages[i] = Clock::now() - begin < kSilence ? "too early: " : "";
+        messages[i] += error.what();
       } catch (const Error& error) {
         messages[i] = error.what();
       }
@@ -178,7 +198,12 @@ void expect_silence(std::vector<Started>& all, Verdicts& verdicts) {
     verdicts.expect<Error>(operation.title(), left,
                            {operation.name + "(", number_after_a_barrier(operation),
                             "within 3000 ms, still absent: rank 1 (last in barrier, operation 0)"},
-                           [&] { throw Timeout(messages[i]); });
+                           [&] {
+                             if (messages[i].rfind("too early", 0) == 0) {
+                               throw std::runtime_error(messages[i]);
+                             }
+                             throw Timeout(messages[i]);
+                           });
   }
 }
 
@@ -304,6 +329,42 @@ void abort_after_an_operation(Communicator& world, const std::filesystem::path& 
   std::_Exit(0);
 }
 
+// Rank 1 waits for the others, which stay away until it has been woken.
+void wake_a_waiter(Communicator& world, const std::filesystem::path& directory) {
+  std::vector<Started> all = a_part_for_each_operation(world);
+  const int rank = world.rank();
+  Verdicts verdicts(directory, rank);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const AnyOperation& operation = all[i].operation;
+    Communicator& part = *all[i].part;
+    const auto start = [&](int peer) { return operation.start(part, Call{.peer = peer}); };
+    if (rank == kVictim) {
+      std::optional<Work> work;
+      if (operation.name != "split") {  // which blocks
+        work = start(2);
+        const bool ended = work->wait_for(milliseconds(20));
+        verdicts.write(operation.title() + ", begun", !ended, Clock::now(), kAtOnce, "");
+      }
+      std::thread aborter([&] { part.abort("out of patience"); });
+      verdicts.expect<PeerLost>(operation.title(), kAtOnce,
+                                {"aborted by this rank: out of patience"}, [&] {
+                                  if (!work) work = start(2);
+                                  work->wait();
+                                });
+      aborter.join();
+    }
+    meet(directory, "woken-" + std::to_string(i), rank, {0, 1, 2});
+    if (rank != kVictim) {
+      // One that had all it needed of rank 1 ends well; the next cannot.
+      verdicts.expect<PeerLost>(operation.title(), kAtOnce, {"rank 1 (", "out of patience"}, [&] {
+        for (;;) start(kVictim).wait();
+      });
+    }
+  }
+  verdicts.end();
+  wait_for_ends(directory, {0, 1, 2});
+}
+
 // --- The daemon.
 
 [[noreturn]] void outlive_the_daemon(Communicator& world) {
@@ -323,6 +384,7 @@ void run(int argc, char** argv) {
     if (kind == "silence") silence(world.communicator(), directory);
     if (kind == "leaving") leaving(world.communicator(), directory);
     if (kind == "abort") abort_after_an_operation(world.communicator(), directory);
+    if (kind == "waiter") wake_a_waiter(world.communicator(), directory);
     if (kind == "daemon") outlive_the_daemon(world.communicator());
     if (kind == "mismatch") mismatch(world.communicator(), directory);
   }
