@@ -12,6 +12,7 @@
 #include "collectives/faults.h"
 #include "collectives/rank_processes.h"
 #include "cuda/check_cuda.h"
+#include "cuda/cuda_device.h"
 #include "device/gpu.h"
 #include "device/shadow_communicator.h"
 #include "muster/base/error.h"
@@ -227,6 +228,14 @@ TEST(CudaCommunicator, RefusesNcclForRanksOnOneGpuOnAllOfThem) {
                                       }),
                 HasSubstr("ranks 0 and 1 share a GPU, which NCCL refuses"));
     host.barrier().wait();
+  });
+}
+
+// On any machine. LibTorch's own guard would end the process, since its CUDA library is not loaded.
+TEST(WithoutGpus, ADeviceThatIsNotThereIsAnError) {
+  run_ranks(1, [](int rank, Communicator&) {
+    EXPECT_THAT(error_of<InternalError>(rank, [] { internal::CudaDevice device(99); }),
+                AllOf(HasSubstr("CUDA: expected cuda"), HasSubstr("nvidia-smi")));
   });
 }
 

@@ -1,7 +1,7 @@
 // Streams, events and memory of the CUDA runtime.
 #include "cuda/cuda_device.h"
 
-#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
@@ -14,18 +14,15 @@
 
 #include "cuda/check_cuda.h"
 #include "cuda/combine.h"
+#include "cuda/device_scope.h"
 #include "muster/base/log.h"
 
 namespace muster::internal {
 namespace {
 
-using c10::cuda::CUDAGuard;
-
 // What cudaMalloc hands out at least: smaller blocks share one, and a handle is for all of it.
 constexpr std::int64_t kBlockBytes = 2 * 1024 * 1024;
 constexpr std::size_t kLeastHostBytes = 64 * 1024;
-
-c10::DeviceIndex torch_index(int index) { return static_cast<c10::DeviceIndex>(index); }
 
 /// On the current device.
 class Event {
@@ -48,6 +45,40 @@ class Event {
 
 cudaEvent_t event_of(const DeviceMark& mark) {
   return static_cast<const Event*>(mark.get())->get();
+}
+
+// What LibTorch's allocator holds free is given back for a second try. Before LibTorch's own CUDA
+// library is loaded it holds nothing.
+cudaError_t malloc_on_device(void** memory, std::size_t bytes) {
+  const cudaError_t error = cudaMalloc(memory, bytes);
+  if (error != cudaErrorMemoryAllocation) return error;
+  auto* const cache = c10::cuda::CUDACachingAllocator::get();
+  if (cache == nullptr || !cache->initialized()) return error;
+  cudaGetLastError();
+  cache->emptyCache();
+  return cudaMalloc(memory, bytes);
+}
+
+std::string unreachable(int index, cudaError_t error) {
+  // Where the owner has freed memory that is open here still, and got the same place anew.
+  const char* const advice =
+      error == cudaErrorAlreadyMapped
+          ? "destroy communicators for GPUs, and tensors of allocate_symmetric, on all ranks "
+            "before any rank makes new ones"
+          : "let CUDA tensors travel by nccl or host";
+  return "CUDA: expected GPU " + std::to_string(index) +
+         " to reach the memory of another process's GPU, found " + cudaGetErrorName(error) + " (" +
+         cudaGetErrorString(error) + "); " + advice;
+}
+
+// For deleters, which cannot throw.
+void free_on_device(int index, cudaError_t (*free)(void*), void* memory) noexcept {
+  try {
+    const DeviceScope scope(index);
+    check_cuda(free(memory), "to free memory");
+  } catch (const InternalError& error) {
+    MUSTER_LOG(WARNING) << error.what();
+  }
 }
 
 }  // namespace
@@ -89,7 +120,7 @@ class CudaDevice::HostPool : public std::enable_shared_from_this<HostPool> {
 };
 
 CudaDevice::CudaDevice(int index) : index_(index), host_pool_(std::make_shared<HostPool>()) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   int least = 0;
   int greatest = 0;
   check_cuda(cudaDeviceGetStreamPriorityRange(&least, &greatest),
@@ -107,17 +138,18 @@ CudaDevice::~CudaDevice() {
 }
 
 DeviceMark CudaDevice::mark_caller() {
-  const CUDAGuard guard(torch_index(index_));
-  return std::make_shared<Event>(c10::cuda::getCurrentCUDAStream(torch_index(index_)).stream());
+  const DeviceScope scope(index_);
+  return std::make_shared<Event>(
+      c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(index_)).stream());
 }
 
 DeviceMark CudaDevice::mark(Lane lane) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   return std::make_shared<Event>(stream(lane));
 }
 
 void CudaDevice::follow(Lane lane, const DeviceMark& mark) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   check_cuda(cudaStreamWaitEvent(stream(lane), event_of(mark), 0), "cudaStreamWaitEvent");
 }
 
@@ -131,7 +163,7 @@ bool CudaDevice::reached(const DeviceMark& mark) {
 
 void CudaDevice::copy(Lane lane, std::byte* to, const std::byte* from, std::int64_t bytes) {
   if (bytes == 0) return;
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   check_cuda(
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream(lane)),
       "cudaMemcpyAsync");
@@ -140,33 +172,31 @@ void CudaDevice::copy(Lane lane, std::byte* to, const std::byte* from, std::int6
 void CudaDevice::reduce(const ReducePlan& plan, std::span<const std::byte* const> sources,
                         std::span<std::byte* const> destinations, std::int64_t numel) {
   if (destinations.empty() || numel == 0) return;
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   combine_on_device(plan, sources, destinations, numel, stream(Lane::kFirst));
 }
 
 std::shared_ptr<std::byte> CudaDevice::allocate(std::int64_t bytes) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   const auto size = static_cast<std::size_t>((bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes);
   void* memory = nullptr;
-  check_cuda(cudaMalloc(&memory, size), "cudaMalloc");
-  std::shared_ptr<std::byte> owner(static_cast<std::byte*>(memory),
-                                   [index = index_](std::byte* used) {
-                                     const CUDAGuard its(torch_index(index));
-                                     cudaFree(used);
-                                   });
+  check_cuda(malloc_on_device(&memory, size), "cudaMalloc");
+  std::shared_ptr<std::byte> owner(
+      static_cast<std::byte*>(memory),
+      [index = index_](std::byte* used) { free_on_device(index, cudaFree, used); });
   check_cuda(cudaMemsetAsync(memory, 0, size, zeroing_), "cudaMemset");
   check_cuda(cudaStreamSynchronize(zeroing_), "cudaMemset");
   return owner;
 }
 
 std::shared_ptr<std::byte> CudaDevice::host_memory(std::int64_t bytes) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   return host_pool_->take(bytes);
 }
 
 // Without it copies are slower and nothing else, so that it is no reason to fail.
 std::shared_ptr<void> CudaDevice::pin(std::byte* memory, std::int64_t bytes) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   const cudaError_t error =
       cudaHostRegister(memory, static_cast<std::size_t>(bytes), cudaHostRegisterPortable);
   if (error == cudaSuccess) return {memory, [](std::byte* pinned) { cudaHostUnregister(pinned); }};
@@ -178,7 +208,7 @@ std::shared_ptr<void> CudaDevice::pin(std::byte* memory, std::int64_t bytes) {
 }
 
 MemoryHandle CudaDevice::handle(std::byte* memory) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   cudaIpcMemHandle_t own;
   static_assert(sizeof(own) == sizeof(MemoryHandle));
   check_cuda(cudaIpcGetMemHandle(&own, memory), "cudaIpcGetMemHandle");
@@ -188,21 +218,17 @@ MemoryHandle CudaDevice::handle(std::byte* memory) {
 }
 
 std::shared_ptr<std::byte> CudaDevice::open(const MemoryHandle& handle) {
-  const CUDAGuard guard(torch_index(index_));
+  const DeviceScope scope(index_);
   cudaIpcMemHandle_t theirs;
   std::memcpy(&theirs, handle.bytes, sizeof(theirs));
   void* memory = nullptr;
   const cudaError_t error = cudaIpcOpenMemHandle(&memory, theirs, cudaIpcMemLazyEnablePeerAccess);
   if (error != cudaSuccess) {
     cudaGetLastError();
-    throw ConfigError("CUDA: expected GPU " + std::to_string(index_) +
-                      " to reach the memory of another process's GPU, found " +
-                      cudaGetErrorName(error) + " (" + cudaGetErrorString(error) +
-                      "); let CUDA tensors travel by nccl or host");
+    throw ConfigError(unreachable(index_, error));
   }
   return {static_cast<std::byte*>(memory), [index = index_](std::byte* opened) {
-            const CUDAGuard its(torch_index(index));
-            cudaIpcCloseMemHandle(opened);
+            free_on_device(index, cudaIpcCloseMemHandle, opened);
           }};
 }
 

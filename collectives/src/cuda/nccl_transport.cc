@@ -1,9 +1,8 @@
 // Joining, groups of sends and receives, and what sums in between.
 #include "cuda/nccl_transport.h"
 
-#include <c10/cuda/CUDAGuard.h>
-
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -11,12 +10,10 @@
 #include <thread>
 #include <utility>
 
-#include "cuda/check_cuda.h"
+#include "cuda/device_scope.h"
 
 namespace muster::internal {
 namespace {
-
-using c10::cuda::CUDAGuard;
 
 constexpr auto kNap = std::chrono::microseconds(20);
 constexpr auto kBetweenChecks = std::chrono::milliseconds(2);
@@ -71,10 +68,6 @@ std::optional<ncclRedOp_t> nccl_op(const ReducePlan& plan) {
   return std::nullopt;
 }
 
-c10::DeviceIndex torch_index(const CudaDevice& device) {
-  return static_cast<c10::DeviceIndex>(device.index());
-}
-
 }  // namespace
 
 /// Sends and receives of bytes that NCCL carries out together.
@@ -124,7 +117,7 @@ std::unique_ptr<Transport> NcclTransport::rewired(std::unique_ptr<Transport> hos
 
 // The unique id travels as everything else that ranks tell each other on the host.
 void NcclTransport::connect(const OperationRun& run) {
-  const CUDAGuard guard(torch_index(*cuda_));
+  const DeviceScope scope(cuda_->index());
   ncclUniqueId id{};
   const ncclResult_t made = rank() == 0 ? ncclGetUniqueId(&id) : ncclSuccess;
   if (made != ncclSuccess) throw_failed(made, run);
@@ -183,7 +176,7 @@ void NcclTransport::check_device(const OperationRun& run) {
 }
 
 void NcclTransport::run_on_device(const OperationRun& run) {
-  const CUDAGuard guard(torch_index(*cuda_));
+  const DeviceScope scope(cuda_->index());
   const Operation& op = run.operation();
   device().follow(Lane::kFirst, op.issued);
   if (op.flow() == Flow::kPull) {
@@ -217,13 +210,15 @@ bool NcclTransport::reduce_natively(const OperationRun& run) {
   return true;
 }
 
+// Freeing waits for the whole GPU, and there another communicator's kernel may wait for a rank that
+// waits for this one. So what has grown too small is kept, in sizes whose sum is below the next.
 std::byte* NcclTransport::scratch(std::int64_t bytes) {
   if (bytes > scratch_bytes_) {
-    scratch_ = nullptr;
-    scratch_ = device().allocate(bytes);
-    scratch_bytes_ = bytes;
+    const auto size = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(bytes)));
+    scratches_.push_back(device().allocate(size));
+    scratch_bytes_ = size;
   }
-  return scratch_.get();
+  return scratches_.back().get();
 }
 
 // What combines ranges of `bytes` of all ranks' parts for this rank. Those of other ranks are to be
@@ -231,7 +226,7 @@ std::byte* NcclTransport::scratch(std::int64_t bytes) {
 std::vector<const std::byte*> NcclTransport::receive_sources(const Operation& op,
                                                              std::int64_t own_offset_bytes,
                                                              std::int64_t bytes, Group& group) {
-  std::byte* free = scratch_.get() + bytes;
+  std::byte* free = scratches_.back().get() + bytes;
   return plan_sources(op, rank(), [&](int r, int p) -> const std::byte* {
     if (r == rank()) return op.parts[static_cast<std::size_t>(p)].data + own_offset_bytes;
     std::byte* const slot = free;

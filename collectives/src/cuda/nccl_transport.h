@@ -60,8 +60,8 @@ class NcclTransport : public DeviceTransport {
   const std::shared_ptr<CudaDevice> cuda_;
   const NcclReductions reductions_;
   ncclComm_t comm_ = nullptr;
-  std::shared_ptr<std::byte> scratch_;
-  std::int64_t scratch_bytes_ = 0;
+  std::vector<std::shared_ptr<std::byte>> scratches_;  // the last is in use
+  std::int64_t scratch_bytes_ = 0;                     // of the last
 };
 
 }  // namespace muster::internal
