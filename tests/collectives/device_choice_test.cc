@@ -40,7 +40,6 @@ TEST(DeviceChoiceTest, RanksOnOneGpuWorkInEachOthersMemory) {
   const DeviceChoice choice = choose_device_transport({gpu(1), gpu(2), gpu(1)}, "auto");
   EXPECT_EQ(choice.transport, "cuda_ipc");
   EXPECT_EQ(choice.reason, "ranks 0 and 2 share a GPU, which NCCL refuses");
-  EXPECT_EQ(choose_device_transport({gpu(1)}, "auto").transport, "cuda_ipc");
 }
 
 TEST(DeviceChoiceTest, TheHostServesTheRest) {
@@ -50,6 +49,15 @@ TEST(DeviceChoiceTest, TheHostServesTheRest) {
   const DeviceChoice out_of_reach = choose_device_transport({gpu(1), gpu(1, 7, 0)}, "auto");
   EXPECT_EQ(out_of_reach.transport, "host");
   EXPECT_THAT(out_of_reach.reason, HasSubstr("rank 1's GPU does not reach"));
+}
+
+TEST(DeviceChoiceTest, OneRankNeedsNoOtherProcessToReachItsMemory) {
+  EXPECT_EQ(choose_device_transport({gpu(1)}, "auto").transport, "cuda_ipc");
+  const DeviceChoice choice = choose_device_transport({gpu(1, 7, 0)}, "auto");
+  EXPECT_EQ(choice.transport, "host");
+  EXPECT_THAT(choice.reason, HasSubstr("CUDA refuses to share memory of rank 0's GPU"));
+  EXPECT_EQ(choose_device_transport({gpu(1, 7, 0)}, "nccl").transport, "nccl");
+  EXPECT_THAT(refusal({gpu(1, 7, 0)}, "cuda_ipc"), HasSubstr("CUDA refuses to share memory"));
 }
 
 TEST(DeviceChoiceTest, WhatIsAskedForIsTakenOrRefused) {

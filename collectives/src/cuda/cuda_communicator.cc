@@ -86,15 +86,15 @@ bool opens(CudaDevice& device, const TrialHandle& theirs) {
   }
 }
 
-// Whether GPUs reach each other is hard to tell and easy to try: every rank opens memory of every
-// other's. The last exchange keeps the memory until all have.
+// Whether GPUs reach each other is hard to tell and easy to try: every rank shows memory and opens
+// that of every other. The last exchange keeps the memory until all have.
 std::vector<RankDevice> try_to_reach(Communicator& host, CudaDevice& device,
                                      std::vector<RankDevice> ranks) {
   const auto own = static_cast<std::size_t>(host.rank());
   const std::shared_ptr<std::byte> memory = device.allocate(kTrialBytes);
   const auto handles = from_all_ranks(host, trial_handle(device, memory.get()));
   RankDevice found = ranks[own];
-  found.reaches_all = 1;
+  found.reaches_all = handles[own].valid;
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     if (r == own) continue;
     if (ranks[r].node != found.node || !opens(device, handles[r])) found.reaches_all = 0;

@@ -38,6 +38,9 @@ std::string obstacle_to_reach(const std::vector<RankDevice>& ranks) {
       return "ranks 0 and " + std::to_string(r) + " are on different nodes";
     }
   }
+  if (ranks.size() == 1 && ranks[0].reaches_all == 0) {
+    return "CUDA refuses to share memory of rank 0's GPU with other processes";
+  }
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     if (ranks[r].reaches_all == 0) {
       return "rank " + std::to_string(r) + "'s GPU does not reach the memory of all others";
@@ -73,7 +76,10 @@ DeviceChoice choose_device_transport(const std::vector<RankDevice>& ranks,
   if (wanted == "nccl" && !no_nccl.empty()) refuse(wanted, no_nccl);
   if (wanted == "cuda_ipc" && !no_reach.empty()) refuse(wanted, no_reach);
   if (wanted != "auto") return {wanted, "it was asked for"};
-  if (ranks.size() == 1) return {"cuda_ipc", "there is one rank, and nothing to carry"};
+  if (ranks.size() == 1 && no_reach.empty()) {
+    return {"cuda_ipc", "there is one rank, and nothing to carry"};
+  }
+  if (ranks.size() == 1) return {"host", "there is one rank, and " + no_reach};
   if (no_nccl.empty()) return {"nccl", "every rank has a GPU of its own"};
   if (no_reach.empty()) return {"cuda_ipc", no_nccl};
   return {"host", no_nccl + ", and " + no_reach};

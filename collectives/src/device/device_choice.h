@@ -15,7 +15,7 @@ struct RankDevice {
   std::int32_t devices = 0;           ///< That the rank sees.
   std::uint64_t node = 0;             ///< Equal on ranks of one machine.
   std::array<std::uint8_t, 16> id{};  ///< Of the GPU, wherever it is seen from.
-  std::int32_t reaches_all = 0;       ///< 1: it has opened memory of every rank's GPU.
+  std::int32_t reaches_all = 0;       ///< 1: it shows its memory and has opened all others'.
 };
 
 struct DeviceChoice {
