@@ -2,6 +2,9 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <tuple>
 
@@ -172,6 +175,36 @@ TEST_P(DeviceTransports, AbortWakesTheWaiter) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DeviceTransports, ::testing::Values(Kind::kStaged, Kind::kDirect),
                          [](const auto& given) { return name_of(given.param); });
+
+/// Once the staging areas are open, the owner of what is to be opened dies.
+class DeviceOfADyingPeer : public LazyDevice {
+ public:
+  std::shared_ptr<std::byte> open(const internal::MemoryHandle& handle) override {
+    if (opened_++ == 0) return LazyDevice::open(handle);
+    const auto owner = static_cast<pid_t>(LazyDevice::owner(handle));
+    kill(owner, SIGKILL);
+    pollfd ended{static_cast<int>(syscall(SYS_pidfd_open, owner, 0)), POLLIN, 0};
+    EXPECT_EQ(poll(&ended, 1, 20000), 1);
+    close(ended.fd);
+    throw ConfigError("no such memory");
+  }
+
+ private:
+  int opened_ = 0;
+};
+
+TEST(DeviceTransport, MemoryThatCannotBeOpenedIsALostPeersFirst) {
+  const auto memory = NodeMemory::create(2, 0);
+  const auto ends = run_ranks(*memory, 2, kTimeout, [](int rank, Communicator& host) {
+    std::shared_ptr<LazyDevice> device = std::make_shared<LazyDevice>();
+    if (rank == 0) device = std::make_shared<DeviceOfADyingPeer>();
+    const auto communicator = on_lazy_device(host, Kind::kDirect, device);
+    const at::Tensor tensor = communicator->allocate_symmetric(1000, at::kFloat).zero_();
+    EXPECT_THAT(error_of<PeerLost>(rank, [&] { communicator->all_reduce(tensor).wait(); }),
+                AllOf(HasSubstr("all_reduce"), HasSubstr("rank 1"), HasSubstr("died")));
+  });
+  expect_survivors_well(ends, 1);
+}
 
 // Labelled as GPUs': nobody looks into them.
 TEST(DeviceTransport, RefusesTensorsOfAnotherGpu) {

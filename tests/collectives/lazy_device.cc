@@ -127,4 +127,10 @@ std::shared_ptr<std::byte> LazyDevice::open(const MemoryHandle& handle) {
   return map_file(fd, theirs.bytes);
 }
 
+std::int64_t LazyDevice::owner(const MemoryHandle& handle) {
+  Handle theirs;
+  std::memcpy(&theirs, handle.bytes, sizeof(theirs));
+  return theirs.pid;
+}
+
 }  // namespace muster::testing

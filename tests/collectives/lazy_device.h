@@ -33,6 +33,8 @@ class LazyDevice : public internal::Device {
   std::shared_ptr<void> pin(std::byte* memory, std::int64_t bytes) override;
   internal::MemoryHandle handle(std::byte* memory) override;
   std::shared_ptr<std::byte> open(const internal::MemoryHandle& handle) override;
+  /// The process whose memory it is.
+  static std::int64_t owner(const internal::MemoryHandle& handle);
 
  private:
   static constexpr std::size_t kCaller = internal::kLanesOfDevice;

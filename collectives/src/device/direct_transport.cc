@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "muster/base/error.h"
+
 namespace muster::internal {
 namespace {
 
@@ -55,7 +57,7 @@ void DirectTransport::connect(const OperationRun& run) {
   for (int r = 0; r < world_size(); ++r) {
     PeerPlace place;
     take(from, &place, sizeof(place));
-    areas_.push_back(r == rank() ? own_area_.get() : buffers_->address(r, place));
+    areas_.push_back(r == rank() ? own_area_.get() : address(run, r, place));
   }
 }
 
@@ -119,7 +121,18 @@ std::vector<DirectTransport::Tensors> DirectTransport::exchange(const OperationR
   return tensors;
 }
 
-const std::byte* DirectTransport::part_at(const Operation& op, int of, int part) {
+// Memory of a process that has ended cannot be opened, and looks as if the device were at fault.
+std::byte* DirectTransport::address(const OperationRun& run, int of, const PeerPlace& place) {
+  try {
+    return buffers_->address(of, place);
+  } catch (const ConfigError&) {
+    host().check_peers(run);
+    throw;
+  }
+}
+
+const std::byte* DirectTransport::part_at(const OperationRun& run, int of, int part) {
+  const Operation& op = run.operation();
   if (of == rank()) return op.parts[static_cast<std::size_t>(part)].data;
   const Tensors& theirs = tensors_[static_cast<std::size_t>(of)];
   const int in_block = part % op.parts_per_block;
@@ -129,12 +142,12 @@ const std::byte* DirectTransport::part_at(const Operation& op, int of, int part)
         std::accumulate(theirs.counts.begin(), theirs.counts.begin() + in_block, std::int64_t{0});
   }
   const auto block = static_cast<std::size_t>(part / op.parts_per_block);
-  return buffers_->address(of, theirs.blocks[block]) + begin * op.element_bytes();
+  return address(run, of, theirs.blocks[block]) + begin * op.element_bytes();
 }
 
-std::byte* DirectTransport::output_at(const Operation& op, int of) {
-  if (of == rank()) return op.output;
-  return buffers_->address(of, tensors_[static_cast<std::size_t>(of)].output);
+std::byte* DirectTransport::output_at(const OperationRun& run, int of) {
+  if (of == rank()) return run.operation().output;
+  return address(run, of, tensors_[static_cast<std::size_t>(of)].output);
 }
 
 // This rank's slice of `numel` elements, to all that get it.
@@ -154,7 +167,7 @@ void DirectTransport::combine_for_others(const Operation& op, std::int64_t numel
 // The last meeting is the end of everybody's reading and writing of others' tensors.
 void DirectTransport::run_direct(const OperationRun& run) {
   const Operation& op = run.operation();
-  const auto part_of = [&](int r, int p) { return part_at(op, r, p); };
+  const auto part_of = [&](int r, int p) { return part_at(run, r, p); };
   if (op.flow() == Flow::kPull) {
     for (const Pull& pull : op.pulls) {
       if (pull.numel == 0) continue;
@@ -166,7 +179,7 @@ void DirectTransport::run_direct(const OperationRun& run) {
     device().reduce(op.plan, plan_sources(op, rank(), part_of), {&op.output, 1},
                     op.signature.numel);
   } else if (op.signature.numel > 0) {
-    combine_for_others(op, op.signature.numel, part_of, [&](int r) { return output_at(op, r); });
+    combine_for_others(op, op.signature.numel, part_of, [&](int r) { return output_at(run, r); });
   }
   wait_for(device().mark(Lane::kFirst), run);
   host().greet(run);

@@ -47,8 +47,10 @@ class DirectTransport : public DeviceTransport {
 
   Tensors own_tensors(const Operation& op) const;
   std::vector<Tensors> exchange(const OperationRun& run);
-  const std::byte* part_at(const Operation& op, int rank, int part);
-  std::byte* output_at(const Operation& op, int rank);
+  /// As PeerBuffers::address(), but throws PeerLost where `rank` is lost.
+  std::byte* address(const OperationRun& run, int rank, const PeerPlace& place);
+  const std::byte* part_at(const OperationRun& run, int rank, int part);
+  std::byte* output_at(const OperationRun& run, int rank);
   void combine_for_others(const Operation& op, std::int64_t numel, const auto& part_of,
                           const auto& output_of);
   void run_direct(const OperationRun& run);
