@@ -79,6 +79,8 @@ if(NOT MUSTER_CUDA STREQUAL "OFF")
       set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
     endif()
     set(CMAKE_CUDA_STANDARD 20)
+    # That of LibTorch; nvcc's default is a second one, linked in, with a state of its own.
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
     find_package(CUDAToolkit REQUIRED)
     set(MUSTER_HAS_CUDA ON)
   elseif(MUSTER_CUDA STREQUAL "ON")
