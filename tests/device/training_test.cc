@@ -1,5 +1,6 @@
 // Training on a GPU: the update's kernels have the CPU's bits, and a job has the same bits at every
 // world size, ZeRO stage and transport, wherever the optimizer's state is.
+#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -13,6 +14,8 @@
 
 #include "accelerator.h"
 #include "collectives/rank_processes.h"
+#include "cuda/check_cuda.h"
+#include "cuda/cuda_device.h"
 #include "device/gpu.h"
 #include "flat_layout.h"
 #include "host_state.h"
@@ -93,6 +96,21 @@ TEST(PieceKernels, HaveTheBitsOfTheCpu) {
       device.swap(x[2], x[3], n);
       device.block_square_sums(x[0], n, reinterpret_cast<double*>(x[3]));
     });
+  });
+}
+
+// Twice more than half of what is free.
+TEST(DeviceMemory, ComesBackFromLibTorchsCache) {
+  MUSTER_NEEDS_GPUS(1);
+  run_ranks(1, [](int, Communicator&) {
+    const at::Device gpu = prepared_gpu();
+    std::size_t free = 0;
+    std::size_t total = 0;
+    internal::check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    const auto bytes = static_cast<std::int64_t>(free / 10 * 6);
+    at::empty({bytes}, at::TensorOptions(at::kByte).device(gpu));
+    internal::CudaDevice device(gpu.index());
+    EXPECT_NE(device.allocate(bytes), nullptr);
   });
 }
 
