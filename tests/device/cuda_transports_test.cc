@@ -231,7 +231,7 @@ TEST(CudaCommunicator, RefusesNcclForRanksOnOneGpuOnAllOfThem) {
   });
 }
 
-// On any machine. LibTorch's own guard would end the process, since its CUDA library is not loaded.
+// On any machine, with a driver or without.
 TEST(WithoutGpus, ADeviceThatIsNotThereIsAnError) {
   run_ranks(1, [](int rank, Communicator&) {
     EXPECT_THAT(error_of<InternalError>(rank, [] { internal::CudaDevice device(99); }),

@@ -9,7 +9,8 @@
 namespace muster::internal {
 
 /// Makes GPU `index` the calling thread's as long as it lives. Instead of c10::cuda::CUDAGuard,
-/// whose destructor ends the process where LibTorch's own CUDA library is not loaded.
+/// whose destructor ends the process where LibTorch's own CUDA library is not loaded. Going back to
+/// a GPU that this process has not used makes a context there: a thread had better be on `index`.
 class DeviceScope {
  public:
   /// Throws InternalError where there is no such GPU.
