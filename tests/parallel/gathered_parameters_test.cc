@@ -87,45 +87,46 @@ torch::Tensor through_all(Net& net, torch::Tensor x) {
   return x;
 }
 
+/// Every letter is followed by the next.
+torch::Tensor cross_entropy(Net& net, torch::Tensor x, const torch::Tensor& ids) {
+  return torch::nn::functional::cross_entropy(net.logits(std::move(x)), (ids + 1).remainder(13));
+}
+
 torch::Tensor basic(Net& net, const torch::Tensor& ids, Place) {
-  return torch::nn::functional::cross_entropy(net.logits(through_all(net, net.embedding(ids))),
-                                              ids);
+  return cross_entropy(net, through_all(net, net.embedding(ids)), ids);
 }
 
 std::vector<Scenario> scenarios() {
-  const auto cross_entropy = [](Net& net, torch::Tensor x, const torch::Tensor& ids) {
-    return torch::nn::functional::cross_entropy(net.logits(std::move(x)), ids);
-  };
   return {
       {"tied embedding and blocks", basic},
       {"accumulation", basic, 3},
       {"autocast", basic, 1, Precision::kBFloat16Mixed},
       {"bfloat16 parameters", basic, 2, Precision::kBFloat16},
       {"a block used twice",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          torch::Tensor x = net.block(1, net.block(1, net.embedding(ids)));
          return cross_entropy(net, net.block(0, x), ids);
        }},
       {"a block used again later",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          torch::Tensor x = net.block(2, net.block(1, net.block(0, net.embedding(ids))));
          return cross_entropy(net, net.block(0, x), ids);
        }},
       {"a side output",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          torch::Tensor x = net.block(0, net.embedding(ids));
          net.side = (x * x).mean();
          return cross_entropy(net, net.block(1, x), ids) + net.side;
        }},
       {"blocks that some steps and some logical ranks leave out",
-       [=](Net& net, const torch::Tensor& ids, Place place) {
+       [](Net& net, const torch::Tensor& ids, Place place) {
          torch::Tensor x = net.embedding(ids);
          if (place.step % 2 == 1) x = net.block(0, x);
          if ((place.step + place.logical_rank) % 3 == 0) x = net.block(3, net.block(2, x));
          return cross_entropy(net, x, ids);
        }},
       {"blocks in another order on each logical rank",
-       [=](Net& net, const torch::Tensor& ids, Place place) {
+       [](Net& net, const torch::Tensor& ids, Place place) {
          torch::Tensor x = net.embedding(ids);
          for (int i = 0; i < 4; ++i) {
            x = net.block(static_cast<std::size_t>((i + place.logical_rank) % 4), x);
@@ -143,18 +144,18 @@ std::vector<Scenario> scenarios() {
          return net.block(0, x).pow(2).mean();
        }},
       {"a recurrent layer",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          const torch::Tensor x = net.block(0, net.embedding(ids));
          return cross_entropy(net, std::get<0>(net.lstm(x.unsqueeze(1))).squeeze(1), ids);
        }},
       {"convolution and batch norm",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          const torch::Tensor x = net.block(3, net.embedding(ids));
          return cross_entropy(net, x, ids) +
                 net.batch_norm(net.filter(x.unsqueeze(1))).pow(2).mean();
        }},
       {"activation checkpointing",
-       [=](Net& net, const torch::Tensor& ids, Place) {
+       [](Net& net, const torch::Tensor& ids, Place) {
          torch::Tensor x = net.embedding(ids);
          for (std::size_t i = 0; i < 4; ++i) {
            const auto block = [&net, i](const std::vector<torch::Tensor>& inputs) {
@@ -165,7 +166,7 @@ std::vector<Scenario> scenarios() {
          return cross_entropy(net, x, ids);
        }},
       {"a weight decay of the user's, over all parameters",
-       [=](Net& net, const torch::Tensor& ids, Place place) {
+       [](Net& net, const torch::Tensor& ids, Place place) {
          torch::Tensor loss = basic(net, ids, place);
          for (const torch::Tensor& parameter : net.parameters()) {
            loss = loss + 1e-3 * parameter.pow(2).sum();
@@ -268,7 +269,7 @@ TEST(GatheredParameters, AndShardsOfLessGiveTheBitsOfReplicatedOnes) {
   }
 }
 
-constexpr double kLearningRate = 30;  // gradients are small: each letter is told from itself
+constexpr double kLearningRate = 0.1;
 
 /// What LibTorch alone makes of the same losses: its own accumulation, and its own SGD.
 std::vector<torch::Tensor> train_by_libtorch(Net& net, const Scenario& scenario) {
@@ -327,7 +328,7 @@ TEST(GatheredParameters, TrainAsLibTorchAloneDoes) {
       float moved = 0;
       for (std::size_t i = 0; i < expected.size(); ++i)
         moved = std::max(moved, (first[i] - expected[i]).abs().max().item<float>());
-      EXPECT_GT(moved, 1e-3);
+      EXPECT_GT(moved, 3e-3);
       for (std::size_t i = 0; i < expected.size(); ++i) {
         // Sums of at most 12 gradients in another order, over three steps.
         EXPECT_TRUE(torch::allclose(expected[i], found[i], 1e-5, 1e-6))
