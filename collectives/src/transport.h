@@ -207,7 +207,17 @@ int place_in(const std::vector<int>& ranks, int rank);
 /// Leaks it: for what MPI could not be made to let go of, and may write to at any time.
 template <typename T>
 void keep_for_ever(T value) noexcept {
-  new (std::nothrow) T(std::move(value));
+  struct Kept {
+    T value;
+    Kept* next;
+  };
+  // Whoever looks for leaks sees that these are none.
+  static std::atomic<Kept*> all{nullptr};
+  auto* const kept = new (std::nothrow) Kept{std::move(value), nullptr};
+  if (kept == nullptr) return;
+  kept->next = all.load();
+  while (!all.compare_exchange_weak(kept->next, kept)) {
+  }
 }
 
 /// Ordinary zeroed memory, for transports without symmetric memory; aligned to 64 bytes.
