@@ -62,6 +62,16 @@ std::string error_of(int rank, const std::function<void()>& act) {
   return "";
 }
 
+/// Answers a peer's stream of `operation` for so long; one more is under way then.
+inline void answer_for(std::chrono::microseconds duration, const AnyOperation& operation,
+                       Communicator& communicator, const Call& call) {
+  const AnyOperation answer = answer_to(operation);
+  const auto end = std::chrono::steady_clock::now() + duration;
+  for (Work work = answer.start(communicator, call); std::chrono::steady_clock::now() < end;) {
+    if (work.done()) work = answer.start(communicator, call);
+  }
+}
+
 inline void expect_survivors_well(const std::vector<RankEnd>& ends, int victim) {
   for (int rank = 0; rank < static_cast<int>(ends.size()); ++rank) {
     const RankEnd& end = ends[static_cast<std::size_t>(rank)];

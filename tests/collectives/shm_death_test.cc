@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "collectives/faults.h"
 #include "muster/base/error.h"
@@ -25,17 +27,18 @@ std::string number_after_a_barrier(const AnyOperation& operation) {
   return operation.is_transfer() ? "operation 0:" : "operation 1:";
 }
 
-TEST(ShmFaults, ADeathBeforeAnyOperationIsPeerLostOnEverySurvivorAtOnce) {
-  constexpr int kVictim = 1;
+/// Rank 1 of three ends by `die` before any operation; `expect_ends` sees how all of them ended.
+void expect_told_at_once(const std::function<void()>& die,
+                         const std::function<void(const std::vector<RankEnd>&)>& expect_ends) {
   for (const Way& way : every_operation_in_every_way()) {
     SCOPED_TRACE(way.title);
     SharedNumber death;
     const auto memory = NodeMemory::create(3, 0);
     const auto body = [&](int rank, Communicator& communicator) {
       communicator.barrier().wait();
-      if (rank == kVictim) {
+      if (rank == 1) {
         *death = now_ns();
-        raise(SIGKILL);
+        die();
       }
       const std::string message =
           error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); });
@@ -47,35 +50,21 @@ TEST(ShmFaults, ADeathBeforeAnyOperationIsPeerLostOnEverySurvivorAtOnce) {
       // The communicator stays failed.
       EXPECT_EQ(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }), message);
     };
-    expect_survivors_well(run_ranks(*memory, 3, kOperationTimeout, body), kVictim);
+    expect_ends(run_ranks(*memory, 3, kOperationTimeout, body));
   }
+}
+
+TEST(ShmFaults, ADeathBeforeAnyOperationIsPeerLostOnEverySurvivorAtOnce) {
+  expect_told_at_once([] { raise(SIGKILL); },
+                      [](const auto& ends) { expect_survivors_well(ends, 1); });
 }
 
 // As std::_Exit() or a library's exit() does: no destructor says that the rank leaves.
 TEST(ShmFaults, AnExitWithoutLeavingIsPeerLostOnEverySurvivorAtOnce) {
-  constexpr int kVictim = 1;
-  for (const Way& way : every_operation_in_every_way()) {
-    SCOPED_TRACE(way.title);
-    SharedNumber exit;
-    const auto memory = NodeMemory::create(3, 0);
-    const auto body = [&](int rank, Communicator& communicator) {
-      communicator.barrier().wait();
-      if (rank == kVictim) {
-        *exit = now_ns();
-        _exit(0);
-      }
-      const std::string message =
-          error_of<PeerLost>(rank, [&] { way.operation.start(communicator, way.call).wait(); });
-      EXPECT_LT(since(*exit), kAtOnce);
-      EXPECT_THAT(message,
-                  AllOf(HasSubstr(way.operation.name + "("),
-                        HasSubstr(number_after_a_barrier(way.operation)), HasSubstr("rank 1 ("),
-                        HasSubstr("last in barrier, operation 0"), HasSubstr("died")));
-    };
-    for (const RankEnd& end : run_ranks(*memory, 3, kOperationTimeout, body)) {
-      EXPECT_TRUE(end.exited_well);
-    }
-  }
+  expect_told_at_once([] { _exit(0); },
+                      [](const auto& ends) {
+                        for (const RankEnd& end : ends) EXPECT_TRUE(end.exited_well);
+                      });
 }
 
 // The victim dies at some point of a stream of operations, while its own are under way.
@@ -92,12 +81,7 @@ TEST(ShmFaults, ADeathInTheMiddleIsPeerLostOnEverySurvivorAtOnce) {
       Call call = way.call;
       call.peer = 1 - rank;
       if (rank == kVictim) {
-        const AnyOperation answer = answer_to(way.operation);
-        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(delay_us);
-        for (Work work = answer.start(communicator, call);
-             std::chrono::steady_clock::now() < end;) {
-          if (work.done()) work = answer.start(communicator, call);
-        }
+        answer_for(std::chrono::microseconds(delay_us), way.operation, communicator, call);
         *death = now_ns();
         raise(SIGKILL);
       }

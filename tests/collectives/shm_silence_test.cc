@@ -67,12 +67,7 @@ TEST(ShmFaults, SilenceInTheMiddleIsATimeoutToo) {
       Call call = way.call;
       call.peer = 1 - rank;
       if (rank == kVictim) {
-        const AnyOperation answer = answer_to(way.operation);
-        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(delay_us);
-        for (Work work = answer.start(communicator, call);
-             std::chrono::steady_clock::now() < end;) {
-          if (work.done()) work = answer.start(communicator, call);
-        }
+        answer_for(std::chrono::microseconds(delay_us), way.operation, communicator, call);
         *silence = now_ns();
         for (;;) raise(SIGSTOP);
       }

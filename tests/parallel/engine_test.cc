@@ -340,9 +340,9 @@ TEST(Engine, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
   }
 }
 
-/// A step of `net` on `input`, whose loss is the mean.
+/// The passes of a step of `net` on `input`, whose loss is the mean.
 template <typename Net>
-StepReport mean_step(Engine& engine, Net& net, const torch::Tensor& input) {
+void mean_passes(Engine& engine, Net& net, const torch::Tensor& input) {
   engine.begin_step();
   for (const MicroStep& micro : engine.micro_steps()) {
     engine.begin_micro_step(micro);
@@ -353,6 +353,11 @@ StepReport mean_step(Engine& engine, Net& net, const torch::Tensor& input) {
     }
     engine.backward(loss, 2.0);
   }
+}
+
+template <typename Net>
+StepReport mean_step(Engine& engine, Net& net, const torch::Tensor& input) {
+  mean_passes(engine, net, input);
   return engine.finish_step(0.25);
 }
 
@@ -394,11 +399,7 @@ TEST(Engine, AWriteDuringAStepIsRefused) {
   options.logical_ranks = kMostLogicalRanks;
   Engine engine(*linear, *g_communicator, options);
   const Outcome before{.state = copy_of(engine.whole_state())};
-  engine.begin_step();
-  for (const MicroStep& micro : engine.micro_steps()) {
-    engine.begin_micro_step(micro);
-    engine.backward(linear(torch::full({2, 4}, 0.5)).mean(), 2.0);
-  }
+  mean_passes(engine, linear, torch::full({2, 4}, 0.5));
   halve(linear->weight);
   try {
     engine.finish_step(0.25);

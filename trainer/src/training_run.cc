@@ -372,17 +372,19 @@ void TrainingRun::end_on_rank_0() {
 
 void TrainingRun::take_best() {
   if (!saver_ || !score_watch_) return;
-  const auto best_step = score_watch_->best_step();
-  if (!best_step || *best_step == progress_.step) return;
-  if (saver_->has(*best_step)) {
-    saver_->load(*engine_, *best_step);
-    return;
+  for (auto best = score_watch_->best_step(); best && *best != progress_.step;
+       best = score_watch_->best_step()) {
+    if (saver_->has(*best)) {
+      saver_->load(*engine_, *best);
+      return;
+    }
+    // It was not saved before the run died, and went on from a snapshot; or it was deleted.
+    score_watch_->forget(*best);
+    if (world_.env().rank == 0)
+      MUSTER_LOG(WARNING) << "the best checkpoint, of step " << *best
+                          << ", is not there any more: the best before it takes its place, or else "
+                             "the last weights";
   }
-  // It was not saved before the run died, and went on from a snapshot; or it was deleted.
-  score_watch_->forget(*best_step);
-  if (world_.env().rank == 0)
-    MUSTER_LOG(WARNING) << "the best checkpoint, of step " << *best_step
-                        << ", is not there any more: the last weights take its place";
 }
 
 void TrainingRun::test() {
