@@ -42,8 +42,10 @@ std::vector<std::vector<T>> random_sources(int sources, std::int64_t numel) {
       if constexpr (std::is_integral_v<T>) {
         values.push_back(static_cast<T>(random()));
       } else {
-        values.push_back(static_cast<T>(std::ldexp(static_cast<double>(random() % 10007) - 5003.0,
-                                                   static_cast<int>(random() % 9) - 4)));
+        // One after the other: compilers differ in which argument of a call comes first.
+        const int exponent = static_cast<int>(random() % 9) - 4;
+        const double mantissa = static_cast<double>(random() % 10007) - 5003.0;
+        values.push_back(static_cast<T>(std::ldexp(mantissa, exponent)));
       }
     }
     all.push_back(std::move(values));
