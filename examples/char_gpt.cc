@@ -32,6 +32,8 @@ class CharGpt : public muster::Trainer {
     set.add("dropout", &gpt_.dropout, "Probability");
   }
 
+  bool offers_activation_checkpointing() const override { return true; }
+
   std::shared_ptr<torch::nn::Module> build_model() override {
     corpus_ = muster::read_text_corpus(data_);
     gpt_.vocabulary = corpus_->vocabulary.size();

@@ -37,6 +37,8 @@ class Finetune : public muster::Trainer {
     set.add("logits", &logits_file_, "File for some logits at the end, to compare with PyTorch's");
   }
 
+  bool offers_activation_checkpointing() const override { return true; }
+
   std::shared_ptr<torch::nn::Module> build_model() override {
     if (model_file_.empty()) {
       throw muster::ConfigError(

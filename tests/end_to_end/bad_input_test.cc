@@ -44,6 +44,16 @@ TEST(BadInput, ValueOfTheWrongKind) {
                  "--micro-batch: expected a whole number above 0, or auto, found 'many'");
 }
 
+TEST(BadInput, WhatTheModelDoesNotHave) {
+  Job blocks("fashion_mnist", {"--activation-checkpointing"});
+  expect_failure(blocks, 2, 64,
+                 "--activation-checkpointing: expected a program whose model offers it");
+  Job units("char_gpt", {"--units", "block.*", "--steps", "1"});
+  expect_failure(units, 2, 64,
+                 "units: expected names of modules that have parameters, found "
+                 "'block.*'; the first parameter is tokens.weight");
+}
+
 TEST(BadInput, MissingDataSet) {
   Job job("fashion_mnist", {"--data", "/nonexistent"});
   expect_failure(job, 2, 64, "/nonexistent/train-images-idx3-ubyte.gz");

@@ -72,15 +72,14 @@ TEST(Mpirun, StageThreeGathersWhereRanksShareNoMemory) {
   for (const auto& [program, options] : jobs) {
     Job launched(program, options);
     ASSERT_EQ(launched.run(2).exit_code, 0);
-    for (const char* prefetch : {"0", "2"}) {
+    for (const char* units : {"--prefetch-units=0", "--prefetch-units=2", "--units=*"}) {
       Job job(program, {});
       std::vector<std::string> words = options;
-      words.insert(words.end(),
-                   {"--zero-stage", "3", "--transport", "mpi", "--prefetch-units", prefetch});
+      words.insert(words.end(), {"--zero-stage", "3", "--transport", "mpi", units});
       const ProgramResult result =
           run_program(job, mpirun(3), std::string(MUSTER_BIN_DIR) + "/" + program, words);
-      ASSERT_EQ(result.exit_code, 0) << program << " " << prefetch << "\n" << result.err;
-      EXPECT_EQ(job.state_hash(), launched.state_hash()) << program << " " << prefetch;
+      ASSERT_EQ(result.exit_code, 0) << program << " " << units << "\n" << result.err;
+      EXPECT_EQ(job.state_hash(), launched.state_hash()) << program << " " << units;
     }
   }
 }

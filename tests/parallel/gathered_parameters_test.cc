@@ -444,6 +444,31 @@ TEST(GatheredParameters, HoldAFewUnitsAtATime) {
   EXPECT_LT(allocated.back() - allocated[1], unit_bytes);
 }
 
+// Three of four blocks are one unit, the last is another.
+TEST(GatheredParameters, UnitsAreTheModulesThatPatternsMean) {
+  if (!g_gathers) GTEST_SKIP() << "ranks have one copy of the parameters: nothing is gathered";
+  constexpr std::int64_t kSide = 128;
+  torch::nn::Sequential net;
+  for (int i = 0; i < 4; ++i)
+    net->push_back(torch::nn::Linear(torch::nn::LinearOptions(kSide, kSide).bias(false)));
+  EngineOptions options;
+  options.zero_stage = 3;
+  options.prefetch_units = 0;
+  options.units = {"3"};
+  Engine engine(*net, *g_communicator, options);
+  // Each unit is cut evenly for these ranks, in blocks of 1,024.
+  const std::int64_t grain = 1024 * g_communicator->world_size();
+  const auto unit_bytes = [&](std::int64_t blocks) {
+    return (blocks * kSide * kSide + grain - 1) / grain * grain * 4;
+  };
+  engine.begin_step();
+  engine.begin_micro_step(engine.micro_steps().front());
+  torch::Tensor x = net[0]->as<torch::nn::Linear>()->forward(torch::ones({2, kSide}));
+  EXPECT_EQ(held_bytes(*net), unit_bytes(3));
+  x = net[3]->as<torch::nn::Linear>()->forward(x);
+  EXPECT_EQ(held_bytes(*net), unit_bytes(3) + unit_bytes(1));
+}
+
 template <typename Function>
 std::string user_error_of(const Function& function) {
   try {

@@ -33,6 +33,12 @@ TEST(ParameterGroups, AreReadAsWritten) {
               ElementsAre(ParameterGroup{"emb.*", 0.1, 0.0}, ParameterGroup{"*.bias", 1.0, 2.0}));
 }
 
+TEST(ParameterGroups, PatternsAreBetweenCommas) {
+  EXPECT_THAT(split_patterns("a.*, b?,c"), ElementsAre("a.*", "b?", "c"));
+  EXPECT_THAT(split_patterns("a,"), ElementsAre("a", ""));
+  EXPECT_THAT(split_patterns(" "), IsEmpty());
+}
+
 TEST(ParameterGroups, WhatCannotBeReadIsNamed) {
   const auto message = [](const std::string& text) -> std::string {
     try {

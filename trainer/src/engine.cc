@@ -66,9 +66,10 @@ internal::OwnerWrites owner_writes(const EngineOptions& options, at::Device devi
   using internal::OwnerWrites;
   using internal::ParameterForm;
   if (form == ParameterForm::kGathered) return OwnerWrites::kHeardElsewhere;
-  const bool shared = form != ParameterForm::kReplicated && world_size > 1;
-  return shared || internal::keeps_masters(options, device) ? OwnerWrites::kNever
-                                                            : OwnerWrites::kBetweenSteps;
+  const bool whole = form == ParameterForm::kReplicated || form == ParameterForm::kMirrored;
+  const bool own = whole || world_size == 1;
+  return own && !internal::keeps_masters(options, device) ? OwnerWrites::kBetweenSteps
+                                                          : OwnerWrites::kNever;
 }
 
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {

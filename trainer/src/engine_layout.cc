@@ -1,7 +1,7 @@
 // Layouts for an engine.
 #include "engine_layout.h"
 
-#include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "muster/base/error.h"
@@ -11,15 +11,19 @@ namespace muster::internal {
 
 ParameterForm parameter_form(const Communicator& communicator, const EngineOptions& options,
                              at::Device device) {
-  if (options.zero_stage < 3) return ParameterForm::kReplicated;
+  const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
+  const bool in_one_memory = with_memory == communicator.world_size();
+  if (options.zero_stage < 3) {
+    const bool mirrored = options.zero_stage > 0 && device.is_cpu() && in_one_memory;
+    return mirrored && with_memory > 1 ? ParameterForm::kMirrored : ParameterForm::kReplicated;
+  }
   if (!device.is_cpu()) {
     if (!options.replicate_between_nodes) return ParameterForm::kGathered;
     throw ConfigError(
         "replicate between nodes: expected a model on the CPU, whose ranks share memory, found one "
         "on a GPU; leave --replicate-between-nodes away, or take --zero-stage 2");
   }
-  const auto with_memory = static_cast<int>(communicator.ranks_sharing_memory().size());
-  if (with_memory == communicator.world_size()) return ParameterForm::kShared;
+  if (in_one_memory) return ParameterForm::kShared;
   return options.replicate_between_nodes ? ParameterForm::kNode : ParameterForm::kGathered;
 }
 
@@ -30,13 +34,15 @@ bool keeps_masters(const EngineOptions& options, at::Device device) {
 
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
                        int world_size, ParameterForm form) {
-  std::vector<std::string> names(trainable.size());  // without names: one unit
-  if (form == ParameterForm::kGathered) {
-    std::transform(trainable.begin(), trainable.end(), names.begin(),
-                   [](const NamedTensor& parameter) { return parameter.name; });
+  const std::vector<std::int64_t> numels = checked_numels(trainable);
+  std::vector<std::string> names;
+  for (const NamedTensor& parameter : trainable) names.push_back(parameter.name);
+  std::vector<std::vector<std::size_t>> units = plan_units(names, options.units);
+  if (form != ParameterForm::kGathered) {
+    units.assign(1, std::vector<std::size_t>(names.size()));
+    std::iota(units.front().begin(), units.front().end(), std::size_t{0});
   }
-  return make_flat_layout(checked_numels(trainable), plan_units(names), options.bucket_mib << 20,
-                          world_size);
+  return make_flat_layout(numels, units, options.bucket_mib << 20, world_size);
 }
 
 ShardLayout make_shard(const FlatLayout& layout, const EngineOptions& options, int rank,

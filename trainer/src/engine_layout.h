@@ -14,6 +14,7 @@ namespace muster::internal {
 /// How ranks have parameters while passes run.
 enum class ParameterForm {
   kReplicated,  ///< Stages 0 to 2: all on each rank.
+  kMirrored,    ///< The same, where ranks write into each other's: stages 1 and 2 in one memory.
   kShared,      ///< Stage 3 where all ranks share memory: one copy.
   kNode,        ///< Stage 3 between nodes, replicated between them: one copy a node.
   kGathered     ///< Stage 3 between nodes and on GPUs: units, while they are needed.
@@ -27,7 +28,7 @@ ParameterForm parameter_form(const Communicator& communicator, const EngineOptio
 bool keeps_masters(const EngineOptions& options, at::Device device);
 
 /// In one unit; gathered parameters in those of plan_units(). Throws ConfigError for a parameter
-/// that cannot be trained.
+/// that cannot be trained, and for units that there are not.
 FlatLayout make_layout(const std::vector<NamedTensor>& trainable, const EngineOptions& options,
                        int world_size, ParameterForm form);
 

@@ -15,9 +15,10 @@ FlatOptimizer::FlatOptimizer(const OptimizerOptions& options, std::vector<RulePa
 
 FlatSlice FlatOptimizer::slice(std::size_t bucket, const PieceMemory& memory) {
   const Piece& piece = shard_.pieces[bucket];
-  FlatSlice slice{piece.flat, memory.parameters, memory.gradient, {}};
+  const std::int64_t offset = piece.offset + memory.range.begin - piece.flat.begin;
+  FlatSlice slice{memory.range, memory.parameters, memory.gradient, {}};
   for (std::size_t i = 0; i < state_.size(); ++i)
-    slice.state[i] = state_[i].second.mutable_data_ptr<float>() + piece.offset;
+    slice.state[i] = state_[i].second.mutable_data_ptr<float>() + offset;
   return slice;
 }
 

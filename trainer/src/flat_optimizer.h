@@ -18,10 +18,16 @@
 
 namespace muster::internal {
 
-/// This rank's piece of a bucket.
+/// This rank's piece of a bucket, or a part of it that is cut between blocks.
 struct PieceMemory {
+  FlatRange range;
   float* parameters = nullptr;
   const float* gradient = nullptr;
+
+  PieceMemory part(FlatRange inner) const {
+    const std::int64_t skip = inner.begin - range.begin;
+    return {inner, parameters + skip, gradient + skip};
+  }
 };
 
 class FlatOptimizer {
@@ -33,7 +39,7 @@ class FlatOptimizer {
   /// Collective, unless every rank owns all. What the rule must know of whole parameters; blocks.
   void prepare(Communicator& communicator, const UpdateNumbers& numbers,
                const std::function<PieceMemory(std::size_t bucket)>& piece);
-  /// This rank's piece of bucket `bucket`.
+  /// Of this rank's piece of bucket `bucket`.
   void update(std::size_t bucket, const PieceMemory& memory, const UpdateNumbers& numbers);
 
   /// State by name ("exp_avg", "exp_avg_sq", "momentum"), laid out as the shard is.

@@ -16,12 +16,9 @@ namespace {
 using checkpoint::TensorRange;
 
 bool is_allowed(const std::string& name, const std::string& patterns) {
-  for (std::size_t begin = 0; begin < patterns.size();) {
-    const std::size_t end = std::min(patterns.find(',', begin), patterns.size());
-    if (matches_pattern(patterns.substr(begin, end - begin), name)) return true;
-    begin = end + 1;
-  }
-  return false;
+  const std::vector<std::string> split = split_patterns(patterns);
+  return std::any_of(split.begin(), split.end(),
+                     [&](const std::string& pattern) { return matches_pattern(pattern, name); });
 }
 
 bool fits(const TensorRange& model, const TensorRange& found) {

@@ -23,10 +23,10 @@ float* MasterWeights::piece(std::size_t bucket) {
   return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
 }
 
-void MasterWeights::copy_to(std::size_t bucket, at::Tensor target) const {
+void MasterWeights::copy_to(std::size_t bucket, FlatRange range, at::Tensor target) const {
   const at::NoGradGuard no_grad;
   const Piece& piece = shard_.pieces[bucket];
-  target.copy_(values_.narrow(0, piece.offset, piece.flat.numel()));
+  target.copy_(values_.narrow(0, piece.offset + range.begin - piece.flat.begin, range.numel()));
 }
 
 HeldRange MasterWeights::held(std::size_t parameter) const {

@@ -24,8 +24,9 @@ class MasterWeights {
                 const ShardLayout& shard, Communicator& communicator, const PieceDevice& device);
 
   float* piece(std::size_t bucket);
-  /// `target` becomes the piece, rounded to nearest even where it is bfloat16.
-  void copy_to(std::size_t bucket, at::Tensor target) const;
+  /// `target` becomes `range`, of the piece of a bucket; rounded to nearest even where it is
+  /// bfloat16.
+  void copy_to(std::size_t bucket, FlatRange range, at::Tensor target) const;
   /// For checkpoints, as ParameterStore::held().
   HeldRange held(std::size_t parameter) const;
 

@@ -67,6 +67,10 @@ std::vector<ParameterGroup> parse_parameter_groups(const std::string& text) {
   return groups;
 }
 
+std::vector<std::string> split_patterns(const std::string& text) {
+  return trimmed(text).empty() ? std::vector<std::string>{} : split(text, ',');
+}
+
 // One * at a time: where the rest does not fit, the latest * takes one character more.
 bool matches_pattern(const std::string& pattern, const std::string& name) {
   std::size_t p = 0, n = 0, star = std::string::npos, star_name = 0;

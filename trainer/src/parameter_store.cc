@@ -42,19 +42,30 @@ at::Tensor ParameterStore::values_of(std::size_t parameter) const {
   return values_.narrow(0, range.begin, range.numel());
 }
 
+namespace {
+
+/// Copies each parameter to its place in `values`, and makes it a view of that.
+void move_into(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+               const at::Tensor& values) {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    at::Tensor parameter = parameters[i].tensor;
+    const FlatRange range = layout.parameters[i];
+    at::Tensor view = values.narrow(0, range.begin, range.numel()).view(parameter.sizes());
+    view.copy_(parameter);
+    parameter.set_data(view);
+  }
+}
+
+}  // namespace
+
 ReplicatedParameters::ReplicatedParameters(const std::vector<NamedTensor>& parameters,
                                            const FlatLayout& layout, const ShardLayout& shard,
                                            Communicator& communicator)
     : ParameterStore(
           layout, shard, communicator,
           communicator.allocate_symmetric(layout.numel, parameters.front().tensor.scalar_type())) {
-  at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    at::Tensor parameter = parameters[i].tensor;
-    at::Tensor view = values_of(i).view(parameter.sizes());
-    view.copy_(parameter);
-    parameter.set_data(view);
-  }
+  move_into(parameters, layout, values_);
   communicator_.broadcast(values_, 0).wait();
 }
 
@@ -72,6 +83,51 @@ void ReplicatedParameters::finish_update() {
 }
 
 HeldRange ReplicatedParameters::held(std::size_t parameter) { return {0, values_of(parameter)}; }
+
+namespace {
+
+/// Elements of a page, of every dtype.
+constexpr std::int64_t kPageNumel = 4096;
+
+at::Tensor allocate_rows(Communicator& communicator, std::int64_t numel, at::ScalarType dtype) {
+  const std::int64_t row = (numel + kPageNumel - 1) / kPageNumel * kPageNumel;
+  const std::int64_t rows = communicator.world_size();
+  return communicator.allocate_shared(rows * row, dtype).view({rows, row});
+}
+
+}  // namespace
+
+MirroredParameters::MirroredParameters(const std::vector<NamedTensor>& parameters,
+                                       const FlatLayout& layout, const ShardLayout& shard,
+                                       Communicator& communicator)
+    : MirroredParameters(
+          layout, shard, communicator,
+          allocate_rows(communicator, layout.numel, parameters.front().tensor.scalar_type())) {
+  move_into(parameters, layout, values_);
+  communicator_.broadcast(values_, 0).wait();
+}
+
+MirroredParameters::MirroredParameters(const FlatLayout& layout, const ShardLayout& shard,
+                                       Communicator& communicator, at::Tensor all)
+    : ParameterStore(layout, shard, communicator,
+                     all.select(0, communicator.rank()).narrow(0, 0, layout.numel)),
+      all_(std::move(all)) {}
+
+void MirroredParameters::updated(FlatRange range) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor from = values_.narrow(0, range.begin, range.numel());
+  for (int r = 0; r < communicator_.world_size(); ++r) {
+    if (r != communicator_.rank())
+      all_.select(0, r).narrow(0, range.begin, range.numel()).copy_(from);
+  }
+}
+
+// Until here other ranks may have read what this one is about to change, and from finish_update()
+// on they read it.
+void MirroredParameters::begin_update() { communicator_.barrier().wait(); }
+void MirroredParameters::finish_update() { communicator_.barrier().wait(); }
+
+HeldRange MirroredParameters::held(std::size_t parameter) { return {0, values_of(parameter)}; }
 
 SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
                                    const FlatLayout& layout, const ShardLayout& shard,
@@ -92,8 +148,7 @@ SharedParameters::SharedParameters(const std::vector<NamedTensor>& parameters,
   communicator_.barrier().wait();
 }
 
-// Until here other ranks may have read what this one is about to change, and from finish_update()
-// on they read it.
+// As MirroredParameters.
 void SharedParameters::begin_update() { communicator_.barrier().wait(); }
 void SharedParameters::finish_update() { communicator_.barrier().wait(); }
 

@@ -38,8 +38,10 @@ class ParameterStore {
   virtual void begin_update() = 0;
   /// This rank's piece of a bucket, flat.
   virtual at::Tensor piece(std::size_t bucket);
-  /// Collective. The piece has been updated.
-  virtual void publish(std::size_t bucket) = 0;
+  /// Elements of this rank's piece of a bucket have been updated, and are in a cache still.
+  virtual void updated(FlatRange) {}
+  /// Collective. The whole piece has been.
+  virtual void publish(std::size_t) {}
   /// Collective. From here on every rank reads what all have published.
   virtual void finish_update() = 0;
 
@@ -87,6 +89,27 @@ class ReplicatedParameters : public ParameterStore {
   std::vector<Work> published_;
 };
 
+/// ZeRO stages 1 and 2 where all ranks share memory: whoever updates an element writes it into
+/// every rank's parameters at once, so that nothing is sent.
+class MirroredParameters : public ParameterStore {
+ public:
+  /// As ReplicatedParameters.
+  MirroredParameters(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
+                     const ShardLayout& shard, Communicator& communicator);
+
+  void begin_update() override;
+  void updated(FlatRange range) override;
+  void finish_update() override;
+  HeldRange held(std::size_t parameter) override;
+  bool replicated() const override { return true; }
+
+ private:
+  MirroredParameters(const FlatLayout& layout, const ShardLayout& shard, Communicator& communicator,
+                     at::Tensor all);
+
+  at::Tensor all_;  // [world_size, layout.numel and room up to a page]; values_ is in a row of it
+};
+
 /// ZeRO stage 3 where all ranks share memory: they have one copy together, so that nothing is
 /// gathered, and a rank's part of it is what it owns.
 class SharedParameters : public ParameterStore {
@@ -96,7 +119,6 @@ class SharedParameters : public ParameterStore {
                    const ShardLayout& shard, Communicator& communicator);
 
   void begin_update() override;
-  void publish(std::size_t) override {}
   void finish_update() override;
   HeldRange held(std::size_t parameter) override;
   bool replicated() const override { return false; }

@@ -108,6 +108,12 @@ int finish(RunOutcome outcome, ControlChannel* control) {
 void check_options(const RankEnv& env, const Trainer& trainer) {
   const std::vector<std::string> problems = trainer.options.validate();
   if (!problems.empty()) throw ConfigError(all_problems(problems));
+  if (trainer.options.activation_checkpointing && !trainer.offers_activation_checkpointing()) {
+    throw ConfigError(
+        "--activation-checkpointing: expected a program whose model offers it, found one that does "
+        "not; leave the flag away, or put activation_checkpoint() around the model's blocks and "
+        "override Trainer::offers_activation_checkpointing()");
+  }
   if (trainer.options.snapshot_every > 0 && env.snapshot_fd < 0) {
     throw ConfigError(
         "--snapshot-every: expected muster run, which holds the memory of snapshots while ranks "

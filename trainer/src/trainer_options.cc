@@ -130,12 +130,14 @@ void TrainerOptions::bind(OptionSet& set) {
   set.add("bucket-mib", &bucket_mib, "MiB of gradients reduced in one collective");
   set.add("replicate-between-nodes", &replicate_between_nodes,
           "At stage 3 each node keeps all parameters, which its ranks share");
-  set.add("prefetch-units", &prefetch_units,
-          "Blocks of parameters fetched ahead, at stage 3 between nodes and on GPUs");
+  set.add("units", &units,
+          "Modules whose parameters are fetched together, at stage 3 between nodes and on GPUs: "
+          "names with * and ?, by commas; by default each numbered block");
+  set.add("prefetch-units", &prefetch_units, "Units fetched ahead");
   set.add("prefetch", &prefetch, "Micro-batches prepared ahead");
   set.add("activation-checkpointing", &activation_checkpointing,
-          "Keep the inputs of the model's blocks only and run each again in the backward pass, "
-          "where the model offers it");
+          "Keep the inputs of the model's blocks only and run each again in the backward pass; "
+          "for programs that offer it");
 }
 
 namespace {
@@ -172,6 +174,7 @@ constexpr auto kCircumstances = std::to_array<std::string_view>({"epochs",
                                                                  "gpu-transport",
                                                                  "activation-checkpointing",
                                                                  "bucket-mib",
+                                                                 "units",
                                                                  "prefetch-units",
                                                                  "replicate-between-nodes",
                                                                  "prefetch",
@@ -331,6 +334,7 @@ EngineOptions TrainerOptions::engine_options() const {
   engine.gpu_transport = gpu_transport;
   engine.offload_optimizer = offload == "optimizer";
   engine.bucket_mib = bucket_mib;
+  engine.units = split_patterns(units);
   engine.prefetch_units = prefetch_units;
   engine.replicate_between_nodes = replicate_between_nodes;
   return engine;

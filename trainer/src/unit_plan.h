@@ -8,10 +8,12 @@
 
 namespace muster::internal {
 
-/// Each block of a repeated kind is a unit: parameters whose names agree up to and with the first
-/// number in them ("blocks.3.norm.weight" is of "blocks.3"). All others together are one more.
-/// Units are in the order of their first parameters; each lists parameters by index.
-std::vector<std::vector<std::size_t>> plan_units(const std::vector<std::string>& names);
+/// Parameters by index, unit by unit in the order of their first ones. `patterns` is what
+/// EngineOptions::units is; without any, parameters whose names agree up to and with the first
+/// number in them are a unit ("blocks.3.norm.weight" is of "blocks.3"). Throws ConfigError for a
+/// pattern that means no module.
+std::vector<std::vector<std::size_t>> plan_units(const std::vector<std::string>& names,
+                                                 const std::vector<std::string>& patterns = {});
 
 }  // namespace muster::internal
 

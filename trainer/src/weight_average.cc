@@ -25,8 +25,10 @@ float* WeightAverage::piece(std::size_t bucket) {
   return values_.mutable_data_ptr<float>() + shard_.pieces[bucket].offset;
 }
 
-void WeightAverage::add(std::size_t bucket, const float* parameters, std::int64_t step) {
-  device_.move_average(piece(bucket), parameters, shard_.pieces[bucket].flat.numel(),
+void WeightAverage::add(std::size_t bucket, FlatRange range, const float* parameters,
+                        std::int64_t step) {
+  const std::int64_t skip = range.begin - shard_.pieces[bucket].flat.begin;
+  device_.move_average(piece(bucket) + skip, parameters, range.numel(),
                        static_cast<float>(newest_weight(decay_, warmup_, step)));
 }
 

@@ -22,8 +22,8 @@ class WeightAverage {
   /// On `device`, as the pieces are. `shard` and `device` must outlive this.
   WeightAverage(const ShardLayout& shard, const PieceDevice& device, double decay, bool warmup);
 
-  /// After update `step` of this rank's piece of bucket `bucket`, at `parameters`.
-  void add(std::size_t bucket, const float* parameters, std::int64_t step);
+  /// After update `step` of `range`, of this rank's piece of bucket `bucket`, at `parameters`.
+  void add(std::size_t bucket, FlatRange range, const float* parameters, std::int64_t step);
   /// Exchanges the piece's parameters and their average.
   void swap(std::size_t bucket, float* parameters);
 

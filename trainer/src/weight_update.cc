@@ -1,6 +1,7 @@
 // The update, bucket by bucket.
 #include "weight_update.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "gathered_parameters.h"
@@ -9,6 +10,13 @@
 #include "rule_parameters.h"
 
 namespace muster::internal {
+namespace {
+
+/// What is done to weights is done to this many at a time: they, their gradients and the
+/// optimizer's state are a few hundred KiB, which a core's own cache holds.
+constexpr std::int64_t kCachedNumel = 16 * kBlockNumel;
+
+}  // namespace
 
 WeightUpdate::WeightUpdate(const EngineOptions& options, std::vector<NamedTensor>& trainable,
                            const FlatLayout& layout, const ShardLayout& shard, ParameterForm form,
@@ -44,6 +52,8 @@ std::unique_ptr<ParameterStore> WeightUpdate::make_store(ParameterForm form) {
   switch (form) {
     case ParameterForm::kReplicated:
       return make_store_of<ReplicatedParameters>(places_.tensors);
+    case ParameterForm::kMirrored:
+      return make_store_of<MirroredParameters>(places_.host);
     case ParameterForm::kShared:
       return make_store_of<SharedParameters>(places_.host);
     case ParameterForm::kNode:
@@ -60,7 +70,7 @@ float* WeightUpdate::weights(std::size_t bucket) {
 }
 
 PieceMemory WeightUpdate::memory(GradientBuffers& gradients, std::size_t bucket) {
-  return {weights(bucket), gradients.reduced(bucket)};
+  return {shard_.pieces[bucket].flat, weights(bucket), gradients.reduced(bucket)};
 }
 
 double WeightUpdate::update(GradientBuffers& gradients, double divisor, double learning_rate,
@@ -95,13 +105,27 @@ void WeightUpdate::clip(GradientBuffers& gradients, double divisor, UpdateNumber
 void WeightUpdate::update_bucket(GradientBuffers& gradients, std::size_t bucket,
                                  const UpdateNumbers& numbers) {
   const PieceMemory piece = memory(gradients, bucket);
-  optimizer_.update(bucket, piece, numbers);
-  if (average_) average_->add(bucket, piece.parameters, numbers.step);
-  publish(bucket);
+  const bool on_cpu = trainable_.front().tensor.device().is_cpu();
+  const std::int64_t step = on_cpu ? kCachedNumel : piece.range.numel();
+  for (std::int64_t begin = piece.range.begin; begin < piece.range.end; begin += step) {
+    const PieceMemory part = piece.part({begin, std::min(begin + step, piece.range.end)});
+    optimizer_.update(bucket, part, numbers);
+    if (average_) average_->add(bucket, part.range, part.parameters, numbers.step);
+    updated(bucket, part.range);
+  }
+  parameters_->publish(bucket);
+}
+
+void WeightUpdate::updated(std::size_t bucket, FlatRange range) {
+  if (masters_) {
+    const std::int64_t skip = range.begin - shard_.pieces[bucket].flat.begin;
+    masters_->copy_to(bucket, range, parameters_->piece(bucket).narrow(0, skip, range.numel()));
+  }
+  parameters_->updated(range);
 }
 
 void WeightUpdate::publish(std::size_t bucket) {
-  if (masters_) masters_->copy_to(bucket, parameters_->piece(bucket));
+  updated(bucket, shard_.pieces[bucket].flat);
   parameters_->publish(bucket);
 }
 

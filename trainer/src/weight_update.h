@@ -67,7 +67,9 @@ class WeightUpdate {
   PieceMemory memory(GradientBuffers& gradients, std::size_t bucket);
   void clip(GradientBuffers& gradients, double divisor, UpdateNumbers& numbers);
   void update_bucket(GradientBuffers& gradients, std::size_t bucket, const UpdateNumbers& numbers);
-  /// Collective. The weights have been updated.
+  /// The weights in `range`, of this rank's piece, have been updated.
+  void updated(std::size_t bucket, FlatRange range);
+  /// Collective. Those of the whole piece have been, by other means.
   void publish(std::size_t bucket);
 
   const EngineOptions& options_;

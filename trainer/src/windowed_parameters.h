@@ -17,7 +17,6 @@ namespace muster::internal {
 class WindowedParameters : public ParameterStore {
  public:
   at::Tensor piece(std::size_t bucket) override;
-  void publish(std::size_t) override {}
   HeldRange held(std::size_t parameter) override;
   bool replicated() const override { return false; }
 

@@ -82,8 +82,13 @@ struct EngineOptions {
   /// instead of each rank a part of all. Gradients and optimizer state stay sharded over all ranks.
   /// More memory, and nothing to fetch in a step. Not on GPUs. Never changes bits.
   bool replicate_between_nodes = false;
-  /// Blocks of parameters that are fetched before they are needed, where ranks at stage 3 do not
-  /// share memory, or train on GPUs. Never changes bits.
+  /// Units, the modules whose parameters are fetched together where ranks at stage 3 do not share
+  /// memory, or train on GPUs: by name, in which * stands for any text and ? for one character
+  /// ("encoder.layer.*"). A pattern means the outermost module that it matches; a module inside it
+  /// that another pattern means is a unit of its own. What no pattern means is one more unit.
+  /// Empty: each numbered block ("blocks.3"). Never changes bits.
+  std::vector<std::string> units = {};
+  /// Units that are fetched before they are needed. Never changes bits.
   std::int64_t prefetch_units = 1;
   std::int64_t bucket_mib = 16;  ///< Gradients reduced in one collective. Never changes bits.
   /// Whether weight decay acts on this parameter. By default on matrices and filters, not on biases

@@ -25,6 +25,9 @@ std::vector<ParameterGroup> parse_parameter_groups(const std::string& text);
 /// Whether `name` matches `pattern`, in which * and ? stand for text and a character.
 bool matches_pattern(const std::string& pattern, const std::string& name);
 
+/// Patterns between commas; none in an empty text.
+std::vector<std::string> split_patterns(const std::string& text);
+
 }  // namespace muster
 
 #endif  // MUSTER_TRAINER_PARAMETER_GROUPS_H_

@@ -80,6 +80,9 @@ class Trainer {
   virtual void evaluate_batch(const Batch& batch, MetricSums& sums);
   /// Whether weight decay acts on a parameter; by default where it has two dimensions or more.
   virtual bool decays(const std::string& name, const at::Tensor& parameter) const;
+  /// Whether build_model() heeds --activation-checkpointing; by default not, and the flag is
+  /// refused.
+  virtual bool offers_activation_checkpointing() const { return false; }
 
   // What it may listen to, in this order at a step's end. Collectives are allowed where every rank
   // is called; training waits meanwhile.

@@ -90,10 +90,13 @@ struct TrainerOptions {
   std::int64_t zero_stage = 1;
   std::string offload = "none";  ///< none | optimizer
   std::int64_t bucket_mib = 16;
+  std::string units;  ///< As EngineOptions::units, by commas.
   std::int64_t prefetch_units = 1;
   bool replicate_between_nodes = false;
   std::int64_t prefetch = 4;
-  bool activation_checkpointing = false;  ///< For build_model() to read: activation_checkpoint().
+  /// For build_model() to read: activation_checkpoint(). Refused where the program does not say
+  /// Trainer::offers_activation_checkpointing().
+  bool activation_checkpointing = false;
 
   /// Binds each field to its flag.
   void bind(OptionSet& options);
