@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -386,14 +387,17 @@ TEST_P(AtStage, ABackwardThatThrowsLeavesTheNextStepRight) {
   EXPECT_EQ(expected.losses, found.losses);
 }
 
-/// Of the parameters whose storage has memory; each is a unit of its own.
+/// Of the storages of parameters that have memory: the parameters of a unit have one together.
 std::int64_t held_bytes(const torch::nn::Module& net) {
-  std::int64_t held = 0;
+  std::map<const void*, std::int64_t> held;
   for (const torch::Tensor& parameter : net.parameters()) {
     const c10::Storage& storage = parameter.storage();
-    if (storage.data() != nullptr) held += static_cast<std::int64_t>(storage.nbytes());
+    if (storage.data() != nullptr)
+      held[storage.unsafeGetStorageImpl()] = static_cast<std::int64_t>(storage.nbytes());
   }
-  return held;
+  std::int64_t bytes = 0;
+  for (const auto& [storage, nbytes] : held) bytes += nbytes;
+  return bytes;
 }
 
 /// That malloc has given out.

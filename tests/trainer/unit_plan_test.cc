@@ -62,7 +62,7 @@ TEST(UnitPlan, APatternThatMeansNoModuleIsNamed) {
     return "nothing was thrown";
   };
   EXPECT_THAT(message("block.?"), HasSubstr("found 'block.?'; the first parameter is "
-                                             "tokens.weight, the last blocks.0.norm.weight"));
+                                            "tokens.weight, the last blocks.0.norm.weight"));
   EXPECT_THAT(message("*.weight"), HasSubstr("found '*.weight'"));  // a parameter, not a module
   EXPECT_THAT(message(""), HasSubstr("found ''"));
 }
