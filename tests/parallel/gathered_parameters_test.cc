@@ -6,8 +6,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,6 +18,8 @@
 #include "muster/collectives/world.h"
 #include "muster/trainer/activation_checkpoint.h"
 #include "muster/trainer/engine.h"
+#include "trainer/outcome.h"
+#include "trainer/test_world.h"
 
 namespace muster {
 namespace {
@@ -193,11 +193,6 @@ std::vector<Scenario> scenarios() {
   };
 }
 
-struct Outcome {
-  std::vector<StateTensor> state;
-  std::vector<double> losses;
-};
-
 EngineOptions options_for(const Scenario& scenario, int zero_stage) {
   EngineOptions options;
   options.logical_ranks = kLogicalRanks;
@@ -241,23 +236,8 @@ Outcome train(const Scenario& scenario, int zero_stage) {
   }
   engine.swap_average();
   engine.swap_average();
-  for (StateTensor& tensor : engine.whole_state()) {
-    tensor.flat = tensor.flat.clone();
-    outcome.state.push_back(std::move(tensor));
-  }
+  outcome.state = copy_of(engine.whole_state());
   return outcome;
-}
-
-void expect_equal_bits(const Outcome& expected, const Outcome& found) {
-  EXPECT_EQ(expected.losses, found.losses);
-  ASSERT_EQ(expected.state.size(), found.state.size());
-  for (std::size_t i = 0; i < expected.state.size(); ++i) {
-    const at::Tensor& a = expected.state[i].flat;
-    const at::Tensor& b = found.state[i].flat;
-    ASSERT_EQ(a.nbytes(), b.nbytes());
-    EXPECT_EQ(std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()), 0)
-        << expected.state[i].name;
-  }
 }
 
 TEST(GatheredParameters, AndShardsOfLessGiveTheBitsOfReplicatedOnes) {
@@ -517,10 +497,7 @@ TEST(GatheredParameters, WithoutTheirEngineTheyAreGone) {
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   torch::set_num_threads(1);
-  const char* wanted = std::getenv("MUSTER_TEST_TRANSPORT");
-  muster::World world = muster::World::create(
-      muster::RankEnv::from_environment(),
-      {.transport = wanted == nullptr ? "auto" : wanted, .timeout = std::chrono::seconds(30)});
+  muster::World world = muster::make_test_world(std::chrono::seconds(30));
   muster::g_communicator = &world.communicator();
   muster::g_gathers = world.transport() == "mpi" || world.transport() == "nodes";
   return RUN_ALL_TESTS();

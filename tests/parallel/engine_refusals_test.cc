@@ -1,0 +1,282 @@
+// What an Engine refuses is told by name and changes nothing: losses and gradients that are not
+// finite, writes behind its back, a second backward pass, options that do not fit.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "muster/base/error.h"
+#include "muster/trainer/engine.h"
+#include "trainer/odd_net.h"
+#include "trainer/outcome.h"
+#include "trainer/test_world.h"
+
+namespace muster {
+namespace {
+
+constexpr int kLogicalRanks = 5;
+
+Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
+
+TEST(Engine, WhatItDoesNotHaveIsNamed) {
+  OddNet net;
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  {
+    Engine engine(net, *g_communicator, options);
+    EXPECT_THROW(engine.swap_average(), ConfigError);
+  }
+  options.optimizer.groups = {{"*.bias"}, {"wide.*"}};
+  try {
+    Engine engine(net, *g_communicator, options);
+    FAIL() << "no parameter is called wide";
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("parameter group 'wide.*'"), std::string::npos)
+        << e.what();
+  }
+}
+
+// What compute_loss() and its like do wrong is told, before anything is spoilt.
+TEST(Engine, ALossThatIsNotFiniteIsNamedAndChangesNothing) {
+  torch::nn::Sequential net(torch::nn::BatchNorm1d(4), torch::nn::Linear(4, 1));
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*net, *g_communicator, options);
+  const Outcome before = state_of(engine);
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    const float poison = micro.logical_rank >= 3 ? NAN : 1.0f;
+    engine.backward(net->forward(torch::full({2, 4}, poison)).mean(), 2.0);
+  }
+  try {
+    engine.finish_step(0.1);
+    ADD_FAILURE() << "a loss of NaN was taken";
+  } catch (const LossNotFinite& error) {
+    EXPECT_EQ(error.logical_rank(), 3);
+    EXPECT_NE(std::string(error.what()).find("logical rank 3"), std::string::npos) << error.what();
+  }
+  expect_equal_bits(before, state_of(engine));
+}
+
+// Whether or not something looks at its size before the update.
+TEST(Engine, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
+  for (const auto& [clip_norm, clip_value] : {std::pair(0.0, 0.0), {1.0, 0.0}, {0.0, 1.0}}) {
+    torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::BatchNorm1d(4),
+                              torch::nn::Linear(4, 1));
+    EngineOptions options;
+    options.logical_ranks = kLogicalRanks;
+    options.clip_norm = clip_norm;
+    options.clip_value = clip_value;
+    options.ema_decay = 0.5;
+    Engine engine(*net, *g_communicator, options);
+    const auto make_step = [&](double poison) {
+      engine.begin_step();
+      for (const MicroStep& micro : engine.micro_steps()) {
+        engine.begin_micro_step(micro);
+        // The derivative of the root is infinite at 0.
+        const torch::Tensor root =
+            poison * torch::sqrt((net[2]->parameters()[0] * 0).sum() + 1 - poison);
+        const torch::Tensor input = torch::full({2, 4}, 1.0 + micro.logical_rank);
+        engine.backward(net->forward(input).mean() + root, 2.0);
+      }
+      return engine.finish_step(0.1);
+    };
+    make_step(0);
+    const Outcome before = state_of(engine);
+    try {
+      make_step(1);
+      ADD_FAILURE() << "a gradient of NaN was taken";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("first in parameter '2.weight'"), std::string::npos)
+          << error.what();
+    }
+    expect_equal_bits(before, state_of(engine));
+    // Nor does a step that is given up on the way, as when compute_loss() throws.
+    engine.begin_step();
+    engine.begin_micro_step(engine.micro_steps().front());
+    net->forward(torch::full({2, 4}, 9.0));
+    engine.begin_step();
+    expect_equal_bits(before, state_of(engine));
+    EXPECT_EQ(make_step(0).step, 2);
+  }
+}
+
+/// The passes of a step of `net` on `input`, whose loss is the mean.
+template <typename Net>
+void mean_passes(Engine& engine, Net& net, const torch::Tensor& input) {
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    torch::Tensor loss;
+    {
+      const Autocast autocast(engine.options().precision);
+      loss = net->forward(input).mean();
+    }
+    engine.backward(loss, 2.0);
+  }
+}
+
+template <typename Net>
+StepReport mean_step(Engine& engine, Net& net, const torch::Tensor& input) {
+  mean_passes(engine, net, input);
+  return engine.finish_step(0.25);
+}
+
+void halve(const torch::Tensor& weight) {
+  const torch::NoGradGuard no_grad;
+  weight.mul_(0.5);
+}
+
+TEST(Engine, AWriteBetweenStepsIsRefusedWhereItWouldBeLostOrDoneOnceARank) {
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  for (const auto& [zero_stage, precision] : {std::pair{0, Precision::kFloat32},
+                                              {2, Precision::kFloat32},
+                                              {3, Precision::kFloat32},
+                                              {1, Precision::kBFloat16}}) {
+    SCOPED_TRACE(zero_stage);
+    torch::nn::Linear linear(4, 1);
+    EngineOptions options;
+    options.logical_ranks = kLogicalRanks;
+    options.zero_stage = zero_stage;
+    options.precision = precision;
+    Engine engine(*linear, *g_communicator, options);
+    mean_step(engine, linear, input);
+    const bool shared = zero_stage == 3 && g_communicator->world_size() > 1;
+    const auto write_and_go_on = [&] {
+      halve(linear->weight);
+      mean_step(engine, linear, input);
+    };
+    if (shared || precision == Precision::kBFloat16) {
+      EXPECT_THROW(write_and_go_on(), UserError);
+    } else {
+      write_and_go_on();
+    }
+  }
+}
+
+TEST(Engine, AWriteDuringAStepIsRefused) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  const Outcome before = state_of(engine);
+  mean_passes(engine, linear, torch::full({2, 4}, 0.5));
+  halve(linear->weight);
+  try {
+    engine.finish_step(0.25);
+    ADD_FAILURE() << "a write was taken";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("parameter 'weight'"), std::string::npos)
+        << error.what();
+  }
+  {
+    const torch::NoGradGuard no_grad;
+    linear->weight.mul_(2);
+  }
+  expect_equal_bits(before, state_of(engine));
+  EXPECT_EQ(mean_step(engine, linear, torch::full({2, 4}, 0.5)).step, 1);
+}
+
+TEST(Engine, FreezingAndUnfreezingIsRefusedByName) {
+  torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::Linear(4, 1));
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  net[0]->parameters()[1].requires_grad_(false);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*net, *g_communicator, options);
+  for (const auto& [layer, requires_grad] : {std::pair{0, true}, {1, false}}) {
+    torch::Tensor bias = net[static_cast<std::size_t>(layer)]->parameters()[1];
+    bias.requires_grad_(requires_grad);
+    try {
+      mean_step(engine, net, input);
+      ADD_FAILURE() << layer;
+    } catch (const UserError& error) {
+      const std::string name = "parameter '" + std::to_string(layer) + ".bias'";
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+    }
+    bias.requires_grad_(!requires_grad);
+  }
+  EXPECT_EQ(mean_step(engine, net, input).step, 1);
+}
+
+// No scale makes an activation smaller.
+TEST(Engine, AnOverflowThatNoScaleMendsEndsTraining) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.precision = Precision::kFloat16Mixed;
+  options.initial_loss_scale = 4;
+  Engine engine(*linear, *g_communicator, options);
+  const torch::Tensor too_large = torch::full({2, 4}, 1e6);
+  EXPECT_TRUE(mean_step(engine, linear, too_large).skipped);
+  EXPECT_TRUE(mean_step(engine, linear, too_large).skipped);
+  EXPECT_EQ(engine.loss_scale().scale, 1);
+  EXPECT_THROW(mean_step(engine, linear, too_large), LossNotFinite);
+  EXPECT_FALSE(mean_step(engine, linear, torch::full({2, 4}, 0.5)).skipped);
+}
+
+/// Keeps statistics of what its result does not depend on.
+struct CountingLinear : torch::nn::Module {
+  torch::Tensor forward(const torch::Tensor& x) {
+    norm(x);
+    return linear(x);
+  }
+  torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(64));
+  torch::nn::Linear linear = register_module("linear", torch::nn::Linear(64, 1));
+};
+
+// Neither the optimizer's step count nor the average of weights sees a skipped step, nor do
+// buffers.
+TEST(Engine, ASkippedStepChangesNothing) {
+  auto net = std::make_shared<CountingLinear>();
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.precision = Precision::kFloat16Mixed;
+  options.initial_loss_scale = 0x1p20;
+  options.optimizer.kind = OptimizerKind::kAdam;
+  options.ema_decay = 0.5;
+  Engine engine(*net, *g_communicator, options);
+  const Outcome first = state_of(engine);
+  StepReport report;
+  do {
+    expect_equal_bits(first, state_of(engine));
+    ASSERT_LT(engine.step(), 12);
+    report = mean_step(engine, net, torch::full({2, 64}, 0.5));
+  } while (report.skipped);
+  EXPECT_GT(report.step, 1);
+  const Outcome updated = state_of(engine);
+  // Adam's first update is the rate times the sign, whatever came before that was not one.
+  const char* const weight = "model.linear.weight";
+  EXPECT_TRUE(torch::allclose(tensor(first, weight) - 0.25, tensor(updated, weight), 0, 1e-6));
+  EXPECT_TRUE(torch::equal(tensor(updated, "ema.linear.weight"), tensor(updated, weight)));
+  EXPECT_EQ(tensor(updated, "model.norm.num_batches_tracked").item<int64_t>(), 1);
+}
+
+TEST(Engine, ASecondBackwardOfAMicroStepIsRefused) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    engine.backward(linear(torch::ones({2, 4})).mean(), 2.0);
+    EXPECT_THROW(engine.backward(linear(torch::ones({2, 4})).mean(), 2.0), UserError);
+  }
+  engine.finish_step(0.1);
+}
+
+}  // namespace
+}  // namespace muster
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  torch::set_num_threads(1);
+  muster::World world = muster::make_test_world(std::chrono::seconds(30));
+  muster::g_communicator = &world.communicator();
+  return RUN_ALL_TESTS();
+}
