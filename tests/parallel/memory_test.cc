@@ -1,5 +1,5 @@
-// Run as each rank of `muster run`: what a rank holds at each ZeRO stage, by the kernel's account,
-// beside what was planned; and a model that only stage 3 has room for.
+// What a rank holds at each ZeRO stage, by the kernel's account, beside the formulas of the ZeRO
+// paper and what was planned; and a model that only stage 3 has room for.
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -8,28 +8,31 @@
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
+#include <optional>
 #include <string>
-#include <tuple>
+#include <vector>
 
+#include "muster/base/hash.h"
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
 #include "muster/trainer/engine.h"
 #include "muster/trainer/memory_plan.h"
+#include "trainer/test_world.h"
+#include "trainer/watched_communicator.h"
 
 namespace muster {
 namespace {
 
-constexpr int kLayers = 20;
-constexpr std::int64_t kWidth = 1024;
+constexpr int kLayers = 128;
+constexpr std::int64_t kWidth = 384;  // a layer is a bucket, of which a rank may hold three more
 constexpr std::int64_t kModelBytes = kLayers * kWidth * kWidth * 4;
 
 Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
 
-torch::nn::Sequential make_model() {
+torch::nn::Sequential make_model(int layers = kLayers) {
   torch::manual_seed(1);
   torch::nn::Sequential model;
-  for (int i = 0; i < kLayers; ++i)
+  for (int i = 0; i < layers; ++i)
     model->push_back(torch::nn::Linear(torch::nn::LinearOptions(kWidth, kWidth).bias(false)));
   return model;
 }
@@ -38,17 +41,20 @@ EngineOptions options_at(int stage, int logical_ranks) {
   EngineOptions options;
   options.zero_stage = stage;
   options.logical_ranks = logical_ranks;
-  options.bucket_mib = 4;
+  options.bucket_mib = 1;
   return options;
 }
 
-void make_step(Engine& engine, torch::nn::Sequential& model) {
+/// Returns the loss.
+double make_step(Engine& engine, torch::nn::Sequential& model) {
   engine.begin_step();
   for (const MicroStep& micro : engine.micro_steps()) {
     engine.begin_micro_step(micro);
-    engine.backward(model->forward(torch::ones({1, kWidth})).square().mean(), 1.0);
+    torch::Tensor x = torch::ones({1, kWidth}) + micro.logical_rank;
+    for (torch::nn::AnyModule& layer : *model) x = x + layer.forward(x) / kLayers;
+    engine.backward(x.square().mean(), 1.0);
   }
-  engine.finish_step(1e-4);
+  return engine.finish_step(1e-4).loss;
 }
 
 /// Bytes of a field of a file under /proc/self that counts in kB.
@@ -74,42 +80,101 @@ std::int64_t mean_over_ranks(std::int64_t value) {
   return sum.item<std::int64_t>() / g_communicator->world_size();
 }
 
-/// By stage, and whether weights and gradients of the update are elsewhere.
-class Memory : public testing::TestWithParam<std::tuple<int, bool>> {};
+/// How a rank of several trains.
+struct Sharding {
+  const char* name;
+  int stage;
+  bool shared_memory = true;  // else the ranks gather the parameters of stage 3
+  bool offload_optimizer = false;
+};
 
-TEST_P(Memory, OfARankIsWhatWasPlanned) {
+/// Rajbhandari et al. 2020, section 5 (figure 1), in float32: 4 bytes a parameter, as many of its
+/// gradient, and twice as many of Adam's state. Stage 1 shares the last over the ranks, stage 2 the
+/// second too, stage 3 all. An optimizer that is offloaded to where the module is has its own
+/// weights and gradients there besides.
+double bytes_of_the_paper(const Sharding& sharding, int ranks) {
+  constexpr double kParameters = kModelBytes, kGradients = kModelBytes;
+  const double optimizer = (sharding.offload_optimizer ? 4.0 : 2.0) * kModelBytes;
+  switch (sharding.stage) {
+    case 0:
+      return kParameters + kGradients + optimizer;
+    case 1:
+      return kParameters + kGradients + optimizer / ranks;
+    case 2:
+      return kParameters + (kGradients + optimizer) / ranks;
+    default:
+      return (kParameters + kGradients + optimizer) / ranks;
+  }
+}
+
+class Memory : public testing::TestWithParam<Sharding> {};
+
+TEST_P(Memory, OfARankIsWhatThePaperSaysAndWhatWasPlanned) {
   const int world_size = g_communicator->world_size();
-  const auto& [stage, offload] = GetParam();
-  EngineOptions options = options_at(stage, world_size);
-  options.offload_optimizer = offload;
+  WatchedCommunicator communicator(*g_communicator, GetParam().shared_memory);
+  EngineOptions options = options_at(GetParam().stage, world_size);
+  options.offload_optimizer = GetParam().offload_optimizer;
   g_communicator->barrier().wait();
   const std::int64_t before = mean_over_ranks(proportional_bytes());
   torch::nn::Sequential model = make_model();
   const MemoryUse planned = plan_memory(*model, options, world_size);
-  Engine engine(*model, *g_communicator, options);
+  Engine engine(*model, communicator, options);
   for (int step = 0; step < 2; ++step) make_step(engine, model);
   g_communicator->barrier().wait();  // all have touched what is common
-  const std::int64_t held = mean_over_ranks(proportional_bytes()) - before;
-  EXPECT_NEAR(static_cast<double>(held), static_cast<double>(planned.total()),
-              0.05 * static_cast<double>(planned.total()));
+  const auto held = static_cast<double>(mean_over_ranks(proportional_bytes()) - before);
+  const double expected = bytes_of_the_paper(GetParam(), world_size);
+  EXPECT_NEAR(held, expected, 0.05 * expected);
+  const auto total = static_cast<double>(planned.total());
+  EXPECT_NEAR(held, total, 0.05 * total);
   g_communicator->barrier().wait();  // nobody frees before all have measured
 }
 
-INSTANTIATE_TEST_SUITE_P(Stage, Memory,
-                         testing::Values(std::tuple(0, false), std::tuple(1, false),
-                                         std::tuple(2, false), std::tuple(3, false),
-                                         std::tuple(2, true)));
+INSTANTIATE_TEST_SUITE_P(
+    All, Memory,
+    testing::Values(Sharding{"Stage0", 0}, Sharding{"Stage1", 1}, Sharding{"Stage2", 2},
+                    Sharding{"Stage3", 3}, Sharding{"Stage3Gathered", 3, /*shared_memory=*/false},
+                    Sharding{"Stage2Offloaded", 2, true, /*offload_optimizer=*/true}),
+    [](const auto& sharding) { return sharding.param.name; });
 
-/// Runs `work` where this process may have no more than `bytes` of address space beyond what it
-/// has.
-void with_address_space(std::int64_t bytes, const std::function<void()>& work) {
-  rlimit before{};
-  getrlimit(RLIMIT_AS, &before);
-  rlimit limit = before;
-  limit.rlim_cur = static_cast<rlim_t>(proc_bytes("status", "VmSize") + bytes);
-  setrlimit(RLIMIT_AS, &limit);
-  work();
-  setrlimit(RLIMIT_AS, &before);
+/// While it lives, this process may have no more than `bytes` of address space beyond what it had.
+class AddressSpaceLimit {
+ public:
+  explicit AddressSpaceLimit(std::int64_t bytes) {
+    getrlimit(RLIMIT_AS, &before_);
+    rlimit limit = before_;
+    limit.rlim_cur = static_cast<rlim_t>(proc_bytes("status", "VmSize") + bytes);
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~AddressSpaceLimit() { setrlimit(RLIMIT_AS, &before_); }
+  AddressSpaceLimit(const AddressSpaceLimit&) = delete;
+  AddressSpaceLimit& operator=(const AddressSpaceLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+constexpr std::int64_t kUnlimited = std::int64_t{1} << 50;
+
+struct Trained {
+  std::vector<double> losses;
+  std::string hash;  // of the whole state
+};
+
+/// A few steps within `room` bytes of address space, which end before the state is assembled.
+Trained train_within(std::int64_t room, Communicator& communicator, int stage) {
+  std::optional<AddressSpaceLimit> limit(room);
+  torch::nn::Sequential model = make_model();
+  Engine engine(*model, communicator, options_at(stage, communicator.world_size()));
+  Trained trained;
+  while (engine.step() < 3) trained.losses.push_back(make_step(engine, model));
+  limit.reset();
+  Hash128 hash;
+  for (const StateTensor& tensor : engine.whole_state()) {
+    hash.update(tensor.name);
+    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
+  }
+  trained.hash = hash.hex();
+  return trained;
 }
 
 // Parameters, gradients and AdamW's state are four times the parameters' bytes.
@@ -117,20 +182,17 @@ TEST(Memory, AModelTooLargeForOneRankTrainsAtStageThree) {
   if (g_communicator->world_size() < 4) GTEST_SKIP() << "for 4 ranks";
   World alone = World::create(RankEnv{}, WorldOptions{});
   constexpr std::int64_t kRoom = kModelBytes * 7 / 2;
-  with_address_space(kRoom, [&] {
-    torch::nn::Sequential model = make_model();
-    EXPECT_ANY_THROW({
-      Engine engine(*model, alone.communicator(), options_at(0, 1));
-      make_step(engine, model);
-    });
-  });
+  EXPECT_ANY_THROW(train_within(kRoom, alone.communicator(), 0));
   g_communicator->barrier().wait();
-  with_address_space(kRoom, [&] {
-    torch::nn::Sequential model = make_model();
-    Engine engine(*model, *g_communicator, options_at(3, g_communicator->world_size()));
-    make_step(engine, model);
-    EXPECT_EQ(engine.step(), 1);
-  });
+  const Trained unlimited = train_within(kUnlimited, *g_communicator, 0);
+  EXPECT_LT(unlimited.losses.back(), 0.9 * unlimited.losses.front());
+  for (const bool shared_memory : {true, false}) {
+    SCOPED_TRACE(shared_memory);
+    WatchedCommunicator communicator(*g_communicator, shared_memory);
+    const Trained limited = train_within(kRoom, communicator, 3);
+    EXPECT_EQ(limited.losses, unlimited.losses);
+    EXPECT_EQ(limited.hash, unlimited.hash);
+  }
 }
 
 }  // namespace
@@ -144,11 +206,10 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 18);
   mallopt(M_ARENA_MAX, 1);
   at::set_num_threads(1);
-  muster::World world =
-      muster::World::create(muster::RankEnv::from_environment(), muster::WorldOptions{});
+  muster::World world = muster::make_test_world(std::chrono::seconds(150));
   muster::g_communicator = &world.communicator();
   {  // what the first step of a process needs once and for all
-    torch::nn::Sequential model = muster::make_model();
+    torch::nn::Sequential model = muster::make_model(/*layers=*/4);
     muster::Engine engine(*model, world.communicator(),
                           muster::options_at(0, world.communicator().world_size()));
     muster::make_step(engine, model);
