@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,13 +46,16 @@ EngineOptions options_at(int stage, int logical_ranks) {
   return options;
 }
 
-/// Returns the loss.
-double make_step(Engine& engine, torch::nn::Sequential& model) {
+/// Returns the loss. Calls `between_passes` when a forward pass has ended.
+double make_step(
+    Engine& engine, torch::nn::Sequential& model,
+    const std::function<void()>& between_passes = [] {}) {
   engine.begin_step();
   for (const MicroStep& micro : engine.micro_steps()) {
     engine.begin_micro_step(micro);
     torch::Tensor x = torch::ones({1, kWidth}) + micro.logical_rank;
     for (torch::nn::AnyModule& layer : *model) x = x + layer.forward(x) / kLayers;
+    between_passes();
     engine.backward(x.square().mean(), 1.0);
   }
   return engine.finish_step(1e-4).loss;
@@ -135,6 +139,23 @@ INSTANTIATE_TEST_SUITE_P(
                     Sharding{"Stage3", 3}, Sharding{"Stage3Gathered", 3, /*shared_memory=*/false},
                     Sharding{"Stage2Offloaded", 2, true, /*offload_optimizer=*/true}),
     [](const auto& sharding) { return sharding.param.name; });
+
+// With one unit fetched ahead three are held at a time; the inputs of all layers are together less
+// than one.
+TEST(Memory, OfAPassThatGathersIsThatOfThreeLayersMore) {
+  constexpr std::int64_t kLayerBytes = kModelBytes / kLayers;
+  WatchedCommunicator communicator(*g_communicator, /*shared_memory=*/false);
+  torch::nn::Sequential model = make_model();
+  Engine engine(*model, communicator, options_at(3, communicator.world_size()));
+  make_step(engine, model);
+  g_communicator->barrier().wait();
+  const std::int64_t between = mean_over_ranks(proportional_bytes());
+  std::int64_t during = 0;
+  make_step(engine, model, [&] { during = proportional_bytes(); });
+  const std::int64_t more = mean_over_ranks(during) - between;
+  EXPECT_GT(more, 2 * kLayerBytes);
+  EXPECT_LT(more, 4 * kLayerBytes);
+}
 
 /// While it lives, this process may have no more than `bytes` of address space beyond what it had.
 class AddressSpaceLimit {
