@@ -49,7 +49,8 @@ class WatchedFit : public muster::Trainer {
     set.add("block-save", &block_save_, "The checkpoint of this step cannot be written");
     set.add("nap", &nap_, "Seconds that on_finished() takes");
     set.add("masked", &masked_, "So many samples, the first, count for nothing");
-    set.add("export", &export_, "File for the weights at the end");
+    set.add("export", &export_,
+            "Directory for the weights at the end, by the rank that saves them");
     set.add("poison", &poison_, "A sample whose numbers are too large; -1: none");
     set.add("validate", &validate_, "Have validation data");
     set.add("events", &events_, "File for what rank 0 is told");
@@ -108,7 +109,10 @@ class WatchedFit : public muster::Trainer {
   void on_finished() override {
     if (die_at() == "end") raise(SIGKILL);
     if (nap_ > 0) sleep(static_cast<unsigned>(nap_));
-    if (!export_.empty()) muster::save_module(*net_, export_);
+    if (!export_.empty()) {
+      const int rank = muster::RankEnv::from_environment().rank;
+      muster::save_module(*net_, export_ + "/rank-" + std::to_string(rank) + ".safetensors");
+    }
     tell("bias " + std::to_string(net_->layer(2)->bias.item<double>()));
     tell("saw " + std::to_string(seen_) + " steps");
   }
