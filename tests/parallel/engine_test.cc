@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "muster/base/hash.h"
 #include "muster/collectives/world.h"
 #include "trainer/odd_net.h"
 #include "trainer/outcome.h"
@@ -126,20 +125,6 @@ std::vector<Outcome> references(int world_size) {
 
 Communicator* g_communicator = nullptr;        // gtest hands nothing to a test
 std::vector<Outcome>* g_references = nullptr;  // empty but on rank 0
-
-std::string hash_of(const Outcome& outcome) {
-  Hash128 hash;
-  hash.update(outcome.losses.data(), outcome.losses.size() * sizeof(double));
-  for (const double norm : outcome.norms) {
-    if (std::isfinite(norm)) hash.update(&norm, sizeof(norm));
-  }
-  hash.update(&outcome.skipped, sizeof(outcome.skipped));
-  for (const StateTensor& tensor : outcome.state) {
-    hash.update(tensor.name);
-    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
-  }
-  return hash.hex();
-}
 
 /// Rank 0 compares with its reference, the others with rank 0.
 void expect_reference(std::size_t index, const Outcome& found) {

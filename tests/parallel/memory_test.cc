@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "muster/base/hash.h"
 #include "muster/base/rank_env.h"
 #include "muster/collectives/world.h"
 #include "muster/trainer/engine.h"
 #include "muster/trainer/memory_plan.h"
+#include "trainer/outcome.h"
 #include "trainer/test_world.h"
 #include "trainer/watched_communicator.h"
 
@@ -178,7 +178,7 @@ constexpr std::int64_t kUnlimited = std::int64_t{1} << 50;
 
 struct Trained {
   std::vector<double> losses;
-  std::string hash;  // of the whole state
+  std::string hash;  // of these and of the whole state
 };
 
 /// A few steps within `room` bytes of address space, which end before the state is assembled.
@@ -186,16 +186,11 @@ Trained train_within(std::int64_t room, Communicator& communicator, int stage) {
   std::optional<AddressSpaceLimit> limit(room);
   torch::nn::Sequential model = make_model();
   Engine engine(*model, communicator, options_at(stage, communicator.world_size()));
-  Trained trained;
-  while (engine.step() < 3) trained.losses.push_back(make_step(engine, model));
+  Outcome outcome;
+  while (engine.step() < 3) outcome.losses.push_back(make_step(engine, model));
   limit.reset();
-  Hash128 hash;
-  for (const StateTensor& tensor : engine.whole_state()) {
-    hash.update(tensor.name);
-    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
-  }
-  trained.hash = hash.hex();
-  return trained;
+  outcome.state = engine.whole_state();
+  return {outcome.losses, hash_of(outcome)};
 }
 
 // Parameters, gradients and AdamW's state are four times the parameters' bytes.

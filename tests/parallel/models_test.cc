@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "gpt.h"
-#include "muster/base/hash.h"
 #include "muster/collectives/world.h"
 #include "muster/trainer/activation_checkpoint.h"
 #include "muster/trainer/engine.h"
 #include "resnet.h"
+#include "trainer/outcome.h"
 #include "trainer/test_world.h"
 #include "trainer/watched_communicator.h"
 
@@ -183,7 +183,7 @@ std::string train(Communicator& communicator, const std::string& name, Precision
   options.bucket_mib = 1;
   options.optimizer.weight_decay = 0.1;
   Engine engine(*model.module, communicator, options);
-  Hash128 hash;
+  Outcome outcome;
   while (engine.step() < kSteps) {
     engine.begin_step();
     for (const MicroStep& micro : engine.micro_steps()) {
@@ -196,14 +196,10 @@ std::string train(Communicator& communicator, const std::string& name, Precision
       }
       engine.backward(loss, static_cast<double>(samples));
     }
-    const StepReport report = engine.finish_step(3e-3);
-    hash.update(&report.loss, sizeof(report.loss));
+    outcome.losses.push_back(engine.finish_step(3e-3).loss);
   }
-  for (const StateTensor& tensor : engine.whole_state()) {
-    hash.update(tensor.name);
-    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
-  }
-  return hash.hex();
+  outcome.state = engine.whole_state();
+  return hash_of(outcome);
 }
 
 struct Training {
@@ -264,11 +260,11 @@ struct Form {
 };
 
 std::vector<Form> forms() {
-  std::vector<Form> forms = {
+  std::vector<Form> all = {
       {"Stage0", 0, true}, {"Stage1", 1, true}, {"Stage2", 2, true}, {"Stage3", 3, true}};
   const bool alone = RankEnv::from_environment().world_size == 1;  // nothing to gather
-  if (!alone) forms.push_back({"Stage3Gathered", 3, false});
-  return forms;
+  if (!alone) all.push_back({"Stage3Gathered", 3, false});
+  return all;
 }
 
 class Models : public testing::TestWithParam<std::tuple<std::size_t, Form>> {};

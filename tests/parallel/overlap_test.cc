@@ -33,7 +33,7 @@ torch::nn::Sequential make_layers() {
   return layers;
 }
 
-/// What a pass comes to: the layer whose turn is next.
+/// Hears of each layer when a pass comes to it.
 using OnLayer = std::function<void(int layer)>;
 
 void make_pass(Engine& engine, torch::nn::Sequential& layers, const OnLayer& forward,

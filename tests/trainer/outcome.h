@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "muster/base/hash.h"
 #include "muster/trainer/engine.h"
 
 namespace muster {
@@ -52,6 +53,20 @@ inline void expect_equal_bits(const Outcome& expected, const Outcome& found) {
     EXPECT_EQ(std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()), 0)
         << expected.state[i].name;
   }
+}
+
+inline std::string hash_of(const Outcome& outcome) {
+  Hash128 hash;
+  hash.update(outcome.losses.data(), outcome.losses.size() * sizeof(double));
+  for (const double norm : outcome.norms) {
+    if (std::isfinite(norm)) hash.update(&norm, sizeof(norm));
+  }
+  hash.update(&outcome.skipped, sizeof(outcome.skipped));
+  for (const StateTensor& tensor : outcome.state) {
+    hash.update(tensor.name);
+    hash.update(tensor.flat.const_data_ptr(), tensor.flat.nbytes());
+  }
+  return hash.hex();
 }
 
 }  // namespace muster
