@@ -1,5 +1,6 @@
-// Communication goes on while passes run: a bucket is reduced before the backward pass has ended,
-// and a block of sharded parameters is fetched before the pass has come to it.
+// Communication goes on while passes and updates run: a bucket is reduced before the backward pass
+// has ended, a block of sharded parameters is fetched before the pass has come to it, and an update
+// writes into the memory of all.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -94,6 +95,36 @@ TEST_P(Reductions, EndWhileTheLastBackwardPassStillRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zero, Reductions, testing::Values(0, 1, 2, 3));
+
+/// All-gathers of a step at stages 1 and 2.
+int gathers_of_a_step(int stage, bool shared_memory) {
+  WatchedCommunicator watched(*g_communicator, shared_memory);
+  torch::nn::Sequential layers = make_layers();
+  EngineOptions options;
+  options.logical_ranks = g_communicator->world_size();
+  options.zero_stage = stage;
+  options.bucket_mib = 1;
+  Engine engine(*layers, watched, options);
+  int gathers = 0;
+  watched.on_gather = [&] { ++gathers; };
+  engine.begin_step();
+  engine.begin_micro_step(engine.micro_steps().front());
+  make_pass(
+      engine, layers, [](int) {}, [](int) {});
+  engine.finish_step(0.01);
+  return gathers;
+}
+
+// Whoever updates parameters writes them into the other ranks' in the same pass.
+TEST(Updates, AreNotGatheredWhereRanksShareMemory) {
+  const int world_size = g_communicator->world_size();
+  const bool share = static_cast<int>(g_communicator->ranks_sharing_memory().size()) == world_size;
+  if (world_size == 1) GTEST_SKIP() << "for 2 ranks or more";
+  for (const int stage : {1, 2}) {
+    EXPECT_EQ(gathers_of_a_step(stage, /*shared_memory=*/true), share ? 0 : kLayers) << stage;
+    EXPECT_EQ(gathers_of_a_step(stage, /*shared_memory=*/false), kLayers) << stage;
+  }
+}
 
 /// A pass's course, once its way is known: the layers it comes to, and the units that are fetched.
 std::vector<std::string> course_of_a_pass(std::int64_t prefetch_units) {

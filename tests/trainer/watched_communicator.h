@@ -26,6 +26,8 @@ class WatchedCommunicator : public Communicator {
 
   /// Hears of each sum of float32, that is of gradients, when it has been issued.
   std::function<void(const Work&)> on_reduction = [](const Work&) {};
+  /// Hears of each all-gather of float32, that is of parameters.
+  std::function<void()> on_gather = [] {};
   /// Hears of each read of a window: of which rank's elements, from which on, and how many.
   std::function<void(int from, std::int64_t begin, std::int64_t numel)> on_read =
       [](int, std::int64_t, std::int64_t) {};
@@ -56,6 +58,7 @@ class WatchedCommunicator : public Communicator {
     return communicator_.reduce(output, input, root, op);
   }
   Work all_gather(at::Tensor output, at::Tensor input) override {
+    if (input.scalar_type() == at::kFloat) on_gather();
     return communicator_.all_gather(output, input);
   }
   Work all_gather(at::Tensor output, at::Tensor input,
