@@ -23,7 +23,7 @@ inline std::string elements(std::int64_t numel) { return std::to_string(numel) +
 inline std::vector<Disagreement> disagreements(const AnyOperation& operation, const Call& call,
                                                int world_size) {
   std::vector<Disagreement> all;
-  if (!operation.has_data()) return all;
+  if (!operation.has_numel()) return all;
   const auto add = [&](const char* title, const std::string& first, const std::string& second) {
     return &all.emplace_back(Disagreement{title, call, first, second}).other;
   };

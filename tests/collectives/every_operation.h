@@ -39,7 +39,9 @@ struct AnyOperation {
   bool is_transfer() const { return answer != name; }
   bool is_canonical() const { return name.rfind("canonical", 0) == 0; }
   bool has_counts() const { return variant == "with counts"; }
-  bool has_data() const { return name != "barrier" && name != "split"; }
+  bool blocks() const { return name == "split" || name == "open_window"; }
+  bool has_numel() const { return name != "barrier" && name != "split"; }
+  bool has_data() const { return has_numel() && name != "open_window"; }
   bool has_root() const {
     return name == "reduce" || name == "broadcast" || name == "scatter" || name == "gather";
   }
@@ -94,12 +96,16 @@ inline std::vector<at::Tensor> uninitialized_partials(Communicator& c, const Cal
   return partials;
 }
 
-/// Those of Communicator, each under its name. split() blocks.
+/// Those of Communicator, each under its name. Those that block are followed by a barrier.
 inline std::vector<AnyOperation> every_operation() {
   std::vector<AnyOperation> all;
   all.push_back({"barrier", [](Communicator& c, const Call&) { return c.barrier(); }});
   all.push_back({"split", [](Communicator& c, const Call&) {
                    c.split(0, 0);
+                   return c.barrier();
+                 }});
+  all.push_back({"open_window", [](Communicator& c, const Call& call) {
+                   c.open_window(call.numel, call.dtype);
                    return c.barrier();
                  }});
   all.push_back({"all_reduce", [](Communicator& c, const Call& call) {

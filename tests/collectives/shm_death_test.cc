@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "collectives/faults.h"
+#include "collectives/large_victim.h"
 #include "muster/base/error.h"
 
 namespace muster::testing {
@@ -122,44 +122,68 @@ TEST(ShmFaults, LeavingAfterTheLastOperationHarmsNobody) {
   }
 }
 
-/// Free, or in the page cache and to be given up for the asking.
-std::uint64_t available_bytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string name, unit;
-  for (std::uint64_t kib = 0; file >> name >> kib; std::getline(file, unit)) {
-    if (name == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
-
 // The kernel frees the victim's memory before it reaps the process; nobody may wait for that.
-TEST(ShmFaults, TheDeathOfALargeProcessIsToldAtOnceToo) {
-  constexpr std::uint64_t kVictimBytes = std::uint64_t{4} << 30;
-  const std::uint64_t available = available_bytes();
-  if (available < 2 * kVictimBytes) {
-    GTEST_SKIP() << "needs 8 GiB of available memory, found " << (available >> 20) << " MiB";
-  }
+void expect_large_death_told_at_once(const std::function<Work(Communicator&)>& start) {
   SharedNumber touched;
   SharedNumber death;
   const auto memory = NodeMemory::create(2, 0);
   const auto body = [&](int rank, Communicator& communicator) {
     if (rank == 1) {
-      void* held = mmap(nullptr, kVictimBytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-      ASSERT_NE(held, MAP_FAILED);
+      ASSERT_TRUE(hold_large_memory());
       *touched = 1;
     }
     while (*touched == 0) std::this_thread::yield();  // that takes seconds
     communicator.barrier().wait();
     if (rank == 1) {
+      start(communicator).wait();
       *death = now_ns();
       raise(SIGKILL);
     }
-    EXPECT_THAT(error_of<PeerLost>(rank, [&] { communicator.barrier().wait(); }),
-                AllOf(HasSubstr("rank 1 ("), HasSubstr("died")));
+    const std::string message = error_of<PeerLost>(rank, [&] {
+      for (;;) start(communicator).wait();
+    });
+    EXPECT_THAT(message, AllOf(HasSubstr("rank 1 ("), HasSubstr("died")));
     EXPECT_LT(since(*death), kAtOnce);
   };
   expect_survivors_well(run_ranks(*memory, 2, kOperationTimeout, body), 1);
+}
+
+TEST(ShmFaults, TheDeathOfALargeProcessIsToldAtOnceToo) {
+  const std::string missing = missing_memory();
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  expect_large_death_told_at_once([](Communicator& c) { return c.barrier(); });
+  expect_large_death_told_at_once(
+      [](Communicator& c) { return c.all_reduce(at::zeros({1000000})); });
+}
+
+// What is mapped needs nobody's help.
+TEST(ShmFaults, AWindowIsReadWhateverBecameOfItsRank) {
+  enum class Ending { kKilled, kExited, kStopped, kClosed };
+  for (const Ending ending :
+       {Ending::kKilled, Ending::kExited, Ending::kStopped, Ending::kClosed}) {
+    SCOPED_TRACE(static_cast<int>(ending));
+    const auto memory = NodeMemory::create(2, 0);
+    const auto body = [&](int rank, Communicator& communicator) {
+      auto window = communicator.open_window(1000, at::kInt);
+      at::Tensor own = window->own();
+      own.fill_(rank + 1);
+      communicator.barrier().wait();
+      if (rank == 1) {
+        if (ending == Ending::kKilled) raise(SIGKILL);
+        if (ending == Ending::kExited) _exit(0);
+        while (ending == Ending::kStopped) raise(SIGSTOP);
+        return;
+      }
+      error_of<Error>(rank,
+                      [&] { communicator.barrier().wait(); });  // which rank 1 has not reached
+      at::Tensor to = at::zeros({1000}, at::kInt);
+      window->read(1, 0, to).wait();
+      EXPECT_TRUE(to.eq(2).all().item<bool>());
+      kill(memory->control().slots[1].pid, SIGKILL);
+    };
+    const auto ends = run_ranks(*memory, 2, kPatience, body);
+    EXPECT_TRUE(ends[0].exited_well);
+  }
 }
 
 // The parts of a split stand on their own; the whole needs everybody.

@@ -78,8 +78,8 @@ TEST(ShmFaults, SilenceInTheMiddleIsATimeoutToo) {
           way.operation.start(communicator, call).wait();
         }
       });
-      // What every_operation() calls split is a barrier, too.
-      const std::string name = way.operation.name == "split" ? "" : way.operation.name;
+      // What blocks is followed by a barrier.
+      const std::string name = way.operation.blocks() ? "" : way.operation.name;
       EXPECT_GE(since(begin), kDeadline);
       EXPECT_LT(since(*silence), kDeadline + kAtOnce);
       EXPECT_THAT(message, AllOf(HasSubstr(name + "("), HasSubstr("rank 0 ("),

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "collectives/large_victim.h"
 #include "subprocess.h"
 #include "two_hosts.h"
 
@@ -134,14 +135,15 @@ class MpiFaults : public ::testing::TestWithParam<Where> {
   }
 
   struct Survival {
+    const char* program;
     const char* kind;
     const char* options;
     int ranks;
     std::vector<int> survivors;
     std::size_t cases;
-    const char* delay = "";
+    const char* more = "";
   };
-  void expect_survival(const Survival& survival);
+  void expect_told(const Survival& survival);
 
   void run_deaths(const std::vector<std::string>& titles, std::map<std::string, int>& told);
 
@@ -204,17 +206,34 @@ TEST_P(MpiFaults, ADeathInAnyOperationIsToldAtOnce) {
   EXPECT_TRUE(left.empty()) << left.size() << " cases were not told, the first: " << left[0];
 }
 
+TEST_P(MpiFaults, TheDeathOfALargeProcessIsToldAtOnceToo) {
+  const std::string missing = missing_memory();
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  for (const char* operation : {" barrier", " all_reduce"}) {
+    SCOPED_TRACE(operation);
+    expect_told({MUSTER_FAULTS, "large", "--with-ft ulfm", 3, {0, 2}, 1, operation});
+  }
+}
+
 TEST_P(MpiFaults, SilenceInAnyOperationIsToldAtTheDeadline) {
   const ScratchDirectory directory;
   const ProgramResult result = run(MUSTER_FAULTS, "", 3, "silence", directory.path());
-  expect_right(directory.path(), {0, 2}, 16, result);
+  expect_right(directory.path(), {0, 2}, 17, result);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
+// Wherever in its splits a rank stops: between their steps, too.
+TEST_P(MpiFaults, AStopInTheMiddleOfSplitsIsToldAtTheDeadline) {
+  const ScratchDirectory directory;
+  const ProgramResult result = run(MUSTER_FAULTS, "", 3, "stops", directory.path());
+  expect_right(directory.path(), {0, 2}, 8, result);
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
 TEST_P(MpiFaults, LeavingIsToldToThoseWhoGoOnInAnyOperation) {
   const ScratchDirectory directory;
   const ProgramResult result = run(MUSTER_FAULTS, "--with-ft ulfm", 3, "leaving", directory.path());
-  expect_right(directory.path(), {0, 2}, 17, result);
+  expect_right(directory.path(), {0, 2}, 18, result);
 }
 
 TEST_P(MpiFaults, DifferentCallsAreAMismatchNamingBoth) {
@@ -239,18 +258,18 @@ TEST_P(MpiFaults, AnAbortLeavesTheOperationBeforeToThoseWhoAreStillInIt) {
 TEST_P(MpiFaults, AnAbortFromAnotherThreadWakesItsWaiterInAnyOperation) {
   const ScratchDirectory directory;
   const ProgramResult result = run(MUSTER_FAULTS, "", 3, "waiter", directory.path());
-  expect_right(directory.path(), {0, 2}, 16, result);
-  expect_right(directory.path(), {1}, 31, result);
+  expect_right(directory.path(), {0, 2}, 17, result);
+  expect_right(directory.path(), {1}, 32, result);
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
 // Between hosts a living rank is ended along with a dead one now and then, as above: then once
 // more.
-void MpiFaults::expect_survival(const Survival& survival) {
+void MpiFaults::expect_told(const Survival& survival) {
   for (int starts_left = GetParam().between_hosts ? 3 : 0;; --starts_left) {
     const ScratchDirectory directory;
-    const ProgramResult result = run(MUSTER_SURVIVORS, survival.options, survival.ranks,
-                                     survival.kind, directory.path(), survival.delay);
+    const ProgramResult result = run(survival.program, survival.options, survival.ranks,
+                                     survival.kind, directory.path(), survival.more);
     if (starts_left > 0 && !all_right(directory.path(), survival.survivors, survival.cases)) {
       continue;
     }
@@ -259,14 +278,20 @@ void MpiFaults::expect_survival(const Survival& survival) {
 }
 
 TEST_P(MpiFaults, SurvivorsGoOnAfterAnAbortAndAfterDeaths) {
-  expect_survival({"deaths", "--with-ft ulfm", 6, {0, 2, 3, 5}, 6});
+  expect_told({MUSTER_SURVIVORS, "deaths", "--with-ft ulfm", 6, {0, 2, 3, 5}, 6});
 }
 
 TEST_P(MpiFaults, SurvivorsWaitForASilentRankUntilItEnds) {
-  expect_survival({"silence", "--with-ft ulfm", 3, {0, 2}, 3});
+  expect_told({MUSTER_SURVIVORS, "silence", "--with-ft ulfm", 3, {0, 2}, 3});
 }
 
-TEST_P(MpiFaults, WhereMpiCannotGoOnItIsSaid) { expect_survival({"refusal", "", 3, {0, 1, 2}, 2}); }
+TEST_P(MpiFaults, ReadsOfALostRanksWindowAreToldAndThoseOfOthersGoOn) {
+  expect_told({MUSTER_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 12});
+}
+
+TEST_P(MpiFaults, WhereMpiCannotGoOnItIsSaid) {
+  expect_told({MUSTER_SURVIVORS, "refusal", "", 3, {0, 1, 2}, 2});
+}
 
 // Not between hosts, where Open MPI 5.0 ends living ranks along with most second ones.
 class MpiFaultsOnOneHost : public MpiFaults {};
@@ -274,8 +299,16 @@ class MpiFaultsOnOneHost : public MpiFaults {};
 TEST_P(MpiFaultsOnOneHost, SurvivorsGoOnWhenMoreDieMeanwhile) {
   for (const char* delay : {" 0", " 1000", " 10000"}) {
     SCOPED_TRACE(std::string("second death after us:") + delay);
-    expect_survival({"meanwhile", "--with-ft ulfm", 6, {0, 2, 4, 5}, 2, delay});
+    expect_told({MUSTER_SURVIVORS, "meanwhile", "--with-ft ulfm", 6, {0, 2, 4, 5}, 2, delay});
   }
+}
+
+// A rank does not wait for the others when it drops a part.
+TEST_P(MpiFaultsOnOneHost, PartsAreMadeAndLeftWithoutEnd) {
+  const ScratchDirectory directory;
+  const ProgramResult result = run(MUSTER_FAULTS, "", 2, "parts", directory.path());
+  expect_right(directory.path(), {0, 1}, 1, result);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
 // There mpirun itself is the daemon.

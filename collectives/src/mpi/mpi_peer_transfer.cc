@@ -2,15 +2,11 @@
 #ifdef MUSTER_HAS_MPI
 #include "mpi/mpi_peer_transfer.h"
 
-#include <mutex>
-
 namespace muster::internal {
 
-MpiPeerTransfer::MpiPeerTransfer(const MpiLink& link, MpiPeers& peers, const OperationRun& run,
-                                 int rank)
+MpiPeerTransfer::MpiPeerTransfer(const MpiLink& link, MpiPeers& peers, const OperationRun& run)
     : link_(link),
       sends_(run.operation().signature.kind == OperationKind::kSend),
-      rank_(rank),
       greetings_(new Greetings{run.operation().signature, {}}),
       handshake_(link, peers, run),
       data_(link, peers, run) {
@@ -37,7 +33,7 @@ Turn MpiPeerTransfer::advance(const OperationRun& run) {
   if (!met_ && handshake_.test_all()) {
     met_ = true;
     turn = Turn::kMoved;
-    check_same_transfer(run, rank_, greetings_->theirs);
+    check_same_transfer(run, link_.rank, greetings_->theirs);
     const Operation& op = run.operation();
     if (!sends_) data_.receive(op.peer, op.output, op.part_bytes(), MpiTag::kPeerData);
   }
@@ -48,34 +44,22 @@ Turn MpiPeerTransfer::advance(const OperationRun& run) {
 // A peer that has begun a collective has ended its transfers, so that one that it has not begun
 // will not come. It may have ended this one just before.
 void MpiPeerTransfer::check(const OperationRun& run) {
-  if (!met_ && peer_went_on(run.operation().peer)) {
+  if (!met_ && link_.has(run.operation().peer, MpiTag::kCollective)) {
     if (advance(run) != Turn::kEnded && !met_) throw_went_on(run);
   }
   (met_ ? data_ : handshake_).check();
-}
-
-bool MpiPeerTransfer::peer_went_on(int peer) {
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  int there = 0;
-  const int error = MPI_Iprobe(peer, static_cast<int>(MpiTag::kCollective), link_.comm, &there,
-                               MPI_STATUS_IGNORE);
-  return error == MPI_SUCCESS && there != 0;
 }
 
 // The communicator has failed by this, so that nobody else misses the message.
 void MpiPeerTransfer::throw_went_on(const OperationRun& run) {
   const int peer = run.operation().peer;
   Greeting theirs;
-  {
-    const std::lock_guard<std::mutex> lock(*link_.calls);
-    MPI_Recv(&theirs, sizeof(theirs), MPI_BYTE, peer, static_cast<int>(MpiTag::kCollective),
-             link_.comm, MPI_STATUS_IGNORE);
-  }
+  link_.take(peer, MpiTag::kCollective, &theirs, sizeof(theirs));
   const Signature& ours = run.operation().signature;
   if (theirs.signature.kind == OperationKind::kLeave) {
-    check_same_operation(run, ours, rank_, theirs.signature, peer);
+    check_same_operation(run, ours, link_.rank, theirs.signature, peer);
   }
-  throw_different_calls(run, {rank_, run.call()}, {peer, theirs.signature.description()});
+  throw_different_calls(run, {link_.rank, run.call()}, {peer, theirs.signature.description()});
 }
 
 }  // namespace muster::internal

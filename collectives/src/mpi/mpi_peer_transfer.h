@@ -14,7 +14,7 @@ namespace muster::internal {
 /// as it is there, so that both know when they do not fit. The data of a misfit are not received.
 class MpiPeerTransfer : public Transfer {
  public:
-  MpiPeerTransfer(const MpiLink& link, MpiPeers& peers, const OperationRun& run, int rank);
+  MpiPeerTransfer(const MpiLink& link, MpiPeers& peers, const OperationRun& run);
   ~MpiPeerTransfer() override;
 
   Turn advance(const OperationRun& run) override;
@@ -27,12 +27,10 @@ class MpiPeerTransfer : public Transfer {
     Signature theirs;
   };
 
-  bool peer_went_on(int peer);
   [[noreturn]] void throw_went_on(const OperationRun& run);
 
   const MpiLink& link_;
   const bool sends_;
-  const int rank_;
   Greetings* greetings_;
   MpiTransfers handshake_;
   MpiTransfers data_;

@@ -8,30 +8,13 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "mpi/mpi_wires.h"
 #include "transport.h"
 
 namespace muster::internal {
-
-/// An MPI communicator, and the lock under which this process calls MPI: several of our
-/// communicators may be in flight, and MPI is started for one caller at a time.
-struct MpiLink {
-  MPI_Comm comm = MPI_COMM_NULL;
-  /// Of the same ranks, for MpiPeers: a revocation of `comm` leaves it alone.
-  MPI_Comm notices = MPI_COMM_NULL;
-  std::shared_ptr<std::mutex> calls;
-
-  /// Collective. Makes `notices`, under the lock. Returns MPI's error.
-  int add_notices() { return MPI_Comm_dup(comm, &notices); }
-
-  /// Collective. Where no message of it is under way, nor ever will be: MPI may give its numbers to
-  /// another, which would get them.
-  void free();
-};
 
 /// A rank that cannot go on, or leaves, tells all others so, and why, by a message that they look
 /// for while they wait: so whoever waits for it learns the reason at once, with or without MPI's
@@ -39,7 +22,8 @@ struct MpiLink {
 /// job.
 class MpiPeers {
  public:
-  explicit MpiPeers(const MpiLink& link);
+  /// `link` outlives this.
+  explicit MpiPeers(const MpiLink& link) : link_(link), peers_(link.ranks.size()) {}
   MpiPeers(const MpiPeers&) = delete;
   MpiPeers& operator=(const MpiPeers&) = delete;
 
@@ -54,74 +38,54 @@ class MpiPeers {
 
   /// Tells the others that this rank takes no part any more in the collective that it has begun and
   /// has not ended, nor in any later one, nor in transfers, because of `error`. What has ended here
-  /// ends for the others, too, except where what is in flight cannot be settled without revoking
-  /// the communicator. Returns once it is, or after some tenths of a second.
+  /// ends for the others, too. Returns once nothing is in flight, or after some tenths of a second.
   void give_up(const std::exception_ptr& error) noexcept;
-  /// The same at the end, when nothing has failed; nothing more where it has. The link is freed
-  /// where all ranks left together.
+  /// The same at the end, when nothing has failed; nothing more where it has.
   void leave() noexcept;
 
   /// Throws when a rank that `run` needs has said that it will not come. May be called often.
   void check(const OperationRun& run);
   /// The same, and when one has died, whether or not a message of this rank waits for it.
   void check_nobody_fell(const OperationRun& run);
-  /// Throws for the `error` that MPI reported towards `rank`, or -1 for all. Where MPI gives no
-  /// reason it waits a moment for somebody's.
+  /// Throws for the `error` that MPI reported towards `rank`.
   [[noreturn]] void throw_lost(const OperationRun& run, int rank, int error);
   /// Throws Timeout naming `absent`; or what one of them knows better.
   [[noreturn]] void throw_timeout(const OperationRun& run, const std::vector<int>& absent);
 
-  int rank() const { return rank_; }
-  /// As far as MPI knows; nothing without ULFM.
-  std::vector<int> dead_ranks();
-
-  /// A set of messages begins, or ends; what an error left of it is ended in give_up() or leave().
-  void add_messages() { ++open_sets_; }
-  void remove_messages(const std::vector<MPI_Request>& left);
+  /// What an error left of a set of messages: ended in give_up() or leave().
+  void adopt_messages(const std::vector<MPI_Request>& left);
   /// After those: some cannot be ended, not in a moment either, so that their memory must stay.
   bool memory_in_flight() noexcept;
 
  private:
-  enum class What : std::uint32_t { kNothing = 0, kGaveUp = 1, kLeft = 2 };
+  using What = MpiNotice::What;
 
-  // As it travels. Short enough to be sent at once, whether it is received or not.
-  struct Notice {
-    What what = What::kNothing;
-    std::uint32_t mismatch = 0;
-    std::uint64_t first_missed = 0;  // of the sender's collectives
-    char text[1000] = {};
-  };
   struct Peer {
     OperationKind last = OperationKind::kBarrier;
     std::uint64_t last_sequence = 0;
     bool heard = false;
-    Notice notice;
+    MpiNotice notice;
     std::chrono::steady_clock::time_point told;
   };
 
-  void tell(const Notice& notice) noexcept;
-  bool makes_communicator() const;
-  void revoke() noexcept;
+  void tell(const MpiNotice& notice) noexcept;
   bool settle(std::chrono::milliseconds patience) noexcept;  // true: nothing is left
   void collect();
   bool concerns(const OperationRun& run, int rank) const;
-  bool have_begun_too(const std::vector<int>& ranks) const;
-  void throw_told(const OperationRun& run, bool whatever);
+  bool may_wait_in_turn(const std::vector<int>& absent) const;
+  void throw_told(const OperationRun& run);
   bool has_told(int rank) const {
     return peers_[static_cast<std::size_t>(rank)].notice.what != What::kNothing;
   }
   [[noreturn]] void throw_dead(const OperationRun& run, const std::vector<int>& dead) const;
   [[noreturn]] void throw_notice(const OperationRun& run, int rank);
 
-  MpiLink link_;
-  int rank_ = 0;
+  const MpiLink& link_;
   std::vector<Peer> peers_;
-  bool freed_ = false;
   OperationKind own_ = OperationKind::kBarrier;
   bool ended_ = true;
   std::uint64_t first_missed_ = 0;  // when this rank gave up now
   bool told_ = false;
-  int open_sets_ = 0;  // of messages: in give_up(), those of transfers
   std::vector<MPI_Request> orphans_;
   std::chrono::steady_clock::time_point next_check_;
 };

@@ -36,9 +36,9 @@ class MpiReader::Read : public WorkState {
     }
     try {
       ask();
-    } catch (...) {
+    } catch (...) {  // which wait() is to throw
+      failure_ = std::current_exception();
       let_go();
-      throw;
     }
   }
 
@@ -122,11 +122,6 @@ class MpiReader::Read : public WorkState {
 
 MpiReader::MpiReader(MpiLink link, const std::byte* own, std::chrono::milliseconds timeout)
     : link_(std::move(link)), own_(own), timeout_(timeout), peers_(link_) {
-  {
-    const std::lock_guard<std::mutex> lock(*link_.calls);
-    MPI_Comm_size(link_.comm, &world_size_);
-  }
-  peers_.add_messages();  // the replies
   server_ = std::thread([this] { serve(); });
 }
 
@@ -138,7 +133,7 @@ MpiReader::~MpiReader() {
   server_.join();
   std::vector<MPI_Request> left;
   for (const Reply& reply : replies_) left.push_back(reply.request);
-  peers_.remove_messages(left);
+  peers_.adopt_messages(left);
   peers_.leave();
   if (peers_.memory_in_flight()) keep_for_ever(std::move(left_));
 }
@@ -156,7 +151,7 @@ std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t 
 void MpiReader::serve() {
   for (int idle = 0; !closing_;) {
     bool busy = end_replies();
-    for (int r = 0; r < world_size_; ++r) busy = answer(r) || busy;
+    for (int r = 0; r < link_.world_size(); ++r) busy = answer(r) || busy;
     idle = busy ? 0 : idle + 1;
     if (idle > kIdleRoundsBeforeNap) std::this_thread::sleep_for(kNap);
   }
@@ -164,21 +159,12 @@ void MpiReader::serve() {
 
 // Errors are the asking rank's to report: a dead one is not answered.
 bool MpiReader::answer(int from) {
-  if (from == peers_.rank()) return false;
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  int there = 0;
-  const int tag = static_cast<int>(MpiTag::kRead);
-  if (MPI_Iprobe(from, tag, link_.comm, &there, MPI_STATUS_IGNORE) != MPI_SUCCESS || there == 0) {
-    return false;
-  }
+  if (from == link_.rank) return false;
   Request request{};
-  if (MPI_Recv(&request, sizeof(request), MPI_BYTE, from, tag, link_.comm, MPI_STATUS_IGNORE) !=
-      MPI_SUCCESS) {
-    return false;
-  }
+  if (!link_.take(from, MpiTag::kRead, &request, sizeof(request))) return false;
   Reply reply{from, MPI_REQUEST_NULL};
-  if (MPI_Isend(own_ + request.offset_bytes, static_cast<int>(request.bytes), MPI_BYTE, from,
-                static_cast<int>(MpiTag::kReadReply), link_.comm, &reply.request) == MPI_SUCCESS) {
+  if (link_.send(from, MpiTag::kReadReply, own_ + request.offset_bytes,
+                 static_cast<int>(request.bytes), &reply.request) == MPI_SUCCESS) {
     replies_.push_back(reply);
   }
   return true;
@@ -187,7 +173,7 @@ bool MpiReader::answer(int from) {
 // Whether some are still under way.
 bool MpiReader::end_replies() {
   if (replies_.empty()) return false;
-  const std::lock_guard<std::mutex> lock(*link_.calls);
+  const std::lock_guard<std::mutex> lock(link_.wires->calls());
   std::erase_if(replies_, [](Reply& reply) {
     int done = 0;
     return MPI_Test(&reply.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;

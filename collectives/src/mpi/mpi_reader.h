@@ -50,7 +50,6 @@ class MpiReader : public RemoteReader {
   const std::byte* const own_;
   const std::chrono::milliseconds timeout_;
   MpiPeers peers_;  // of the reading thread
-  int world_size_ = 1;
   const Interruption never_;
   const std::atomic<int> waiters_{1};
   std::uint64_t reads_ = 0;

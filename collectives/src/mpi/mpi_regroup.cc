@@ -1,4 +1,4 @@
-// Coming, and MPI's shrinking.
+// Coming, and agreeing on who came.
 #ifdef MUSTER_HAS_MPI
 #include "mpi/mpi_regroup.h"
 
@@ -8,18 +8,17 @@
 #endif
 
 #include <algorithm>
-#include <numeric>
+#include <chrono>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "mpi/mpi_nap.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
 namespace {
-
-constexpr int kCameTag = 1;  // beside the notices of MpiPeers
-constexpr int kWentTag = 2;
 
 // A library may have ULFM, and a run not: mpirun decides.
 bool has_ulfm() {
@@ -33,42 +32,14 @@ bool has_ulfm() {
 #endif
 }
 
-bool shrink_once([[maybe_unused]] MPI_Comm from, [[maybe_unused]] MPI_Comm* to) {
-#if defined(MPIX_ERR_REVOKED)
-  if (MPIX_Comm_shrink(from, to) != MPI_SUCCESS) return false;
-  return MPI_Comm_set_errhandler(*to, MPI_ERRORS_RETURN) == MPI_SUCCESS;
-#else
-  return false;
-#endif
-}
-
-// The same answer on all ranks of `comm`; no when one of them has died.
-bool agree_on([[maybe_unused]] MPI_Comm comm, [[maybe_unused]] bool yes) {
-#if defined(MPIX_ERR_REVOKED)
-  int all = yes ? 1 : 0;
-  return MPIX_Comm_agree(comm, &all) == MPI_SUCCESS && all != 0;
-#else
-  return false;
-#endif
-}
-
-int size_of(MPI_Comm comm) {
-  int size = 0;
-  MPI_Comm_size(comm, &size);
-  return size;
-}
-
 }  // namespace
-
-MpiRegroup::MpiRegroup(const MpiLink& link, MpiPeers& peers) : link_(link), peers_(peers) {
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  presences_.resize(static_cast<std::size_t>(size_of(link_.comm)));
-}
 
 MpiRegroup::Remnant MpiRegroup::agree(const OperationRun& run, Regrouping how) {
   check_can_shrink(run, how);
   meet(run);
-  return shrink(run);
+  auto own = std::make_shared<const Mailbox>(link_.wires);
+  const std::vector<int> known = flood(own->number());
+  return join_known(std::move(own), known);
 }
 
 void MpiRegroup::check_can_shrink(const OperationRun& run, Regrouping how) const {
@@ -77,7 +48,7 @@ void MpiRegroup::check_can_shrink(const OperationRun& run, Regrouping how) const
                       ": expected ranks that share memory, so that others can take their places, "
                       "found MPI, which new processes cannot join; shrink() instead");
   }
-  const std::lock_guard<std::mutex> lock(*link_.calls);
+  const std::lock_guard<std::mutex> lock(link_.wires->calls());
   if (has_ulfm()) return;
   throw ConfigError(run.description() +
                     ": expected an MPI that can go on without dead ranks (ULFM), found one that "
@@ -87,7 +58,7 @@ void MpiRegroup::check_can_shrink(const OperationRun& run, Regrouping how) const
 
 void MpiRegroup::meet(const OperationRun& run) {
   const std::vector<Presence> before = presences_;
-  say(kCameTag);
+  say(MpiTag::kCame);
   for (;;) {
     const std::vector<int> missing = missing_ranks();
     if (missing.empty()) return;
@@ -97,10 +68,10 @@ void MpiRegroup::meet(const OperationRun& run) {
 }
 
 std::vector<int> MpiRegroup::missing_ranks() {
-  const std::vector<int> dead = peers_.dead_ranks();
+  const std::vector<int> dead = link_.dead_ranks();
   std::vector<int> missing;
   for (int r = 0; r < static_cast<int>(presences_.size()); ++r) {
-    if (r == peers_.rank() || std::find(dead.begin(), dead.end(), r) != dead.end()) continue;
+    if (r == link_.rank || std::find(dead.begin(), dead.end(), r) != dead.end()) continue;
     listen(r);
     const Presence& theirs = presences_[static_cast<std::size_t>(r)];
     if (theirs.came <= theirs.went) missing.push_back(r);
@@ -111,7 +82,7 @@ std::vector<int> MpiRegroup::missing_ranks() {
 // Who came and has gone again meanwhile waited for somebody in vain too, and is not to blame.
 void MpiRegroup::throw_timeout(const OperationRun& run, const std::vector<int>& missing,
                                const std::vector<Presence>& before) {
-  say(kWentTag);
+  say(MpiTag::kWent);
   std::vector<int> absent = missing;
   std::erase_if(absent, [&](int r) {
     const auto rank = static_cast<std::size_t>(r);
@@ -125,59 +96,76 @@ void MpiRegroup::throw_timeout(const OperationRun& run, const std::vector<int>& 
 }
 
 // Empty messages, which need no memory to stay.
-void MpiRegroup::say(int tag) {
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  for (int r = 0; r < static_cast<int>(presences_.size()); ++r) {
-    if (r == peers_.rank()) continue;
+void MpiRegroup::say(MpiTag tag) {
+  for (int r = 0; r < link_.world_size(); ++r) {
+    if (r == link_.rank) continue;
     MPI_Request request = MPI_REQUEST_NULL;
-    MPI_Isend(nullptr, 0, MPI_BYTE, r, tag, link_.notices, &request);
+    link_.send(r, tag, nullptr, 0, &request);
+    const std::lock_guard<std::mutex> lock(link_.wires->calls());
     if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
   }
 }
 
 void MpiRegroup::listen(int rank) {
   Presence& theirs = presences_[static_cast<std::size_t>(rank)];
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  for (const int tag : {kCameTag, kWentTag}) {
-    int there = 0;
-    MPI_Iprobe(rank, tag, link_.notices, &there, MPI_STATUS_IGNORE);
-    if (there == 0) continue;
-    MPI_Recv(nullptr, 0, MPI_BYTE, rank, tag, link_.notices, MPI_STATUS_IGNORE);
-    ++(tag == kCameTag ? theirs.came : theirs.went);
+  if (link_.take(rank, MpiTag::kCame, nullptr, 0)) ++theirs.came;
+  if (link_.take(rank, MpiTag::kWent, nullptr, 0)) ++theirs.went;
+}
+
+// FloodSet (Lynch, Distributed Algorithms, 1996, section 6.2): each rank tells all others which
+// mailboxes it knows, its own at first, round by round. There are as many rounds as ranks, so that
+// one of them is without a death; after it all that are left know the same.
+std::vector<int> MpiRegroup::flood(int own_mailbox) {
+  std::vector<int> known(presences_.size());
+  known[static_cast<std::size_t>(link_.rank)] = own_mailbox;
+  std::vector<bool> lost(presences_.size());
+  for (std::size_t round = 0; round < presences_.size(); ++round) flood_once(known, lost);
+  return known;
+}
+
+// Once a rank was found dead nothing more of it counts: what others have not heard would come too
+// late to be passed on.
+void MpiRegroup::flood_once(std::vector<int>& known, std::vector<bool>& lost) {
+  const std::vector<int> told = known;
+  const int bytes = static_cast<int>(told.size() * sizeof(int));
+  std::vector<int> missing;
+  std::vector<MPI_Request> sends;
+  for (int r = 0; r < link_.world_size(); ++r) {
+    if (r == link_.rank || lost[static_cast<std::size_t>(r)]) continue;
+    missing.push_back(r);
+    MPI_Request request = MPI_REQUEST_NULL;
+    link_.send(r, MpiTag::kFlood, told.data(), bytes, &request);
+    if (request != MPI_REQUEST_NULL) sends.push_back(request);
+  }
+  std::vector<int> heard(told.size());
+  while (!missing.empty() || !link_.end_some(sends)) {
+    const std::vector<int> dead = link_.dead_ranks();
+    std::erase_if(missing, [&](int r) {
+      if (link_.take(r, MpiTag::kFlood, heard.data(), bytes)) {
+        std::transform(known.begin(), known.end(), heard.begin(), known.begin(),
+                       [](int ours, int theirs) { return std::max(ours, theirs); });
+        return true;
+      }
+      const bool is_dead = std::find(dead.begin(), dead.end(), r) != dead.end();
+      if (is_dead) lost[static_cast<std::size_t>(r)] = true;
+      return is_dead;
+    });
+    std::this_thread::sleep_for(kNap);
   }
 }
 
-// Both communicators are made by shrinking, which deaths cannot harm. Whoever dies between the two,
-// or before all know that they have the same, is out in another round.
-MpiRegroup::Remnant MpiRegroup::shrink(const OperationRun& run) {
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  MpiLink link{link_.comm, MPI_COMM_NULL, link_.calls};
-  for (bool all_have = false; !all_have;) {
-    const MPI_Comm old = link.comm;
-    if (!shrink_once(old, &link.comm) || !shrink_once(link.comm, &link.notices)) {
-      throw PeerLost(run.description() +
-                     ": MPI could not make a communicator of the ranks that "
-                     "are left; " +
-                     kRestartAdvice);
-    }
-    all_have = agree_on(link.comm, size_of(link.comm) == size_of(link.notices));
+// Whoever dies from now on is found dead by the next generation.
+MpiRegroup::Remnant MpiRegroup::join_known(std::shared_ptr<const Mailbox> own,
+                                           const std::vector<int>& known) const {
+  Remnant remnant{{link_.wires, std::move(own), {}, 0}, {}};
+  for (int r = 0; r < link_.world_size(); ++r) {
+    const int mailbox = known[static_cast<std::size_t>(r)];
+    if (mailbox == 0) continue;
+    if (r == link_.rank) remnant.link.rank = remnant.link.world_size();
+    remnant.link.ranks.push_back({link_.ranks[static_cast<std::size_t>(r)].place, mailbox});
+    remnant.ranks.push_back(r);
   }
-  return {link, ranks_in(link.comm)};
-}
-
-std::vector<int> MpiRegroup::ranks_in(MPI_Comm part) const {
-  MPI_Group whole = MPI_GROUP_NULL;
-  MPI_Group some = MPI_GROUP_NULL;
-  MPI_Comm_group(link_.comm, &whole);
-  MPI_Comm_group(part, &some);
-  std::vector<int> places(static_cast<std::size_t>(size_of(part)));
-  std::iota(places.begin(), places.end(), 0);
-  std::vector<int> ranks(places.size());
-  MPI_Group_translate_ranks(some, static_cast<int>(places.size()), places.data(), whole,
-                            ranks.data());
-  MPI_Group_free(&some);
-  MPI_Group_free(&whole);
-  return ranks;
+  return remnant;
 }
 
 }  // namespace muster::internal

@@ -1,21 +1,25 @@
-// How ranks that MPI connects go on without those that died: by ULFM, User Level Failure
-// Mitigation, which Open MPI 5 has under `mpirun --with-ft ulfm`.
+// How ranks that MPI connects go on without those that died. It takes ULFM, User Level Failure
+// Mitigation, which Open MPI 5 has under `mpirun --with-ft ulfm`: then MPI lives on, and says who
+// died.
 #ifndef MUSTER_COLLECTIVES_SRC_MPI_MPI_REGROUP_H_
 #define MUSTER_COLLECTIVES_SRC_MPI_MPI_REGROUP_H_
 
+#include <memory>
 #include <vector>
 
 #include "mpi/mpi_peers.h"
+#include "mpi/mpi_wires.h"
 #include "transport.h"
 
 namespace muster::internal {
 
-/// Only those that died are out: MPI cannot go on without a rank that lives, and waits for it
-/// without a deadline. So the ranks first tell each other that they have come, by messages, which
-/// do have one.
+/// Only those that died are out. The ranks first tell each other that they have come, for which
+/// there is a deadline. Then they agree on who has, for which there is none: a rank that stops may
+/// have agreed already.
 class MpiRegroup {
  public:
-  MpiRegroup(const MpiLink& link, MpiPeers& peers);
+  MpiRegroup(const MpiLink& link, MpiPeers& peers)
+      : link_(link), peers_(peers), presences_(link.ranks.size()) {}
   MpiRegroup(const MpiRegroup&) = delete;
   MpiRegroup& operator=(const MpiRegroup&) = delete;
 
@@ -41,10 +45,13 @@ class MpiRegroup {
   std::vector<int> missing_ranks();
   [[noreturn]] void throw_timeout(const OperationRun& run, const std::vector<int>& missing,
                                   const std::vector<Presence>& before);
-  void say(int tag);
+  void say(MpiTag tag);
   void listen(int rank);
-  Remnant shrink(const OperationRun& run);
-  std::vector<int> ranks_in(MPI_Comm part) const;
+  // Which mailbox each rank has in the next generation; 0: none, since it died. All that are left
+  // get the same.
+  std::vector<int> flood(int own_mailbox);
+  void flood_once(std::vector<int>& known, std::vector<bool>& lost);
+  Remnant join_known(std::shared_ptr<const Mailbox> own, const std::vector<int>& known) const;
 
   const MpiLink& link_;
   MpiPeers& peers_;

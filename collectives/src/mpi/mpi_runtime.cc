@@ -99,6 +99,7 @@ class StartedMpi : public MpiRuntime {
   }
 
   void finalize() override {
+    if (comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
     if (owns_) MPI_Finalize();
   }
 
@@ -122,14 +123,19 @@ class StartedMpi : public MpiRuntime {
         " ranks to join, found one lost meanwhile; see its output, and start the job again");
   }
 
-  static MpiLink make_link() {
-    MpiLink link{MPI_COMM_NULL, MPI_COMM_NULL, std::make_shared<std::mutex>()};
-    check_joining(MPI_Comm_dup(MPI_COMM_WORLD, &link.comm));
-    check_joining(link.add_notices());
+  // On new wires every rank's first mailbox has the same number.
+  MpiLink make_link() {
+    check_joining(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
+    auto wires = std::make_shared<MpiWires>(comm_);
+    MpiLink link{wires, std::make_shared<Mailbox>(wires), {}, rank()};
+    for (int place = 0; place < world_size(); ++place) {
+      link.ranks.push_back({place, link.own->number()});
+    }
     return link;
   }
 
   bool owns_ = false;  // false: the user's program started MPI, and ends it
+  MPI_Comm comm_ = MPI_COMM_NULL;
 };
 
 }  // namespace

@@ -24,17 +24,14 @@ constexpr int kRoundsBeforeNap = 2000;
 MpiTransfers::~MpiTransfers() {
   std::vector<MPI_Request> left;
   for (const Pending& transfer : pending_) left.push_back(transfer.request);
-  peers_.remove_messages(left);
+  peers_.adopt_messages(left);
 }
 
 void MpiTransfers::send(int to, const std::byte* data, std::int64_t bytes, MpiTag tag) {
   for (std::int64_t begin = 0; begin < bytes; begin += kMaxMessageBytes) {
     const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes - begin));
     MPI_Request request = MPI_REQUEST_NULL;
-    std::unique_lock<std::mutex> lock(*link_.calls);
-    const int error =
-        MPI_Isend(data + begin, count, MPI_BYTE, to, static_cast<int>(tag), link_.comm, &request);
-    lock.unlock();
+    const int error = link_.send(to, tag, data + begin, count, &request);
     if (error != MPI_SUCCESS) peers_.throw_lost(run_, to, error);
     pending_.push_back({to, request});
   }
@@ -44,10 +41,7 @@ void MpiTransfers::receive(int from, std::byte* data, std::int64_t bytes, MpiTag
   for (std::int64_t begin = 0; begin < bytes; begin += kMaxMessageBytes) {
     const int count = static_cast<int>(std::min(kMaxMessageBytes, bytes - begin));
     MPI_Request request = MPI_REQUEST_NULL;
-    std::unique_lock<std::mutex> lock(*link_.calls);
-    const int error =
-        MPI_Irecv(data + begin, count, MPI_BYTE, from, static_cast<int>(tag), link_.comm, &request);
-    lock.unlock();
+    const int error = link_.receive(from, tag, data + begin, count, &request);
     if (error != MPI_SUCCESS) peers_.throw_lost(run_, from, error);
     pending_.push_back({from, request});
   }
@@ -57,7 +51,7 @@ bool MpiTransfers::test_all() {
   int error = MPI_SUCCESS;
   int peer = -1;
   {
-    const std::lock_guard<std::mutex> lock(*link_.calls);
+    const std::lock_guard<std::mutex> lock(link_.wires->calls());
     for (Pending& transfer : pending_) {
       int done = 0;
       error = MPI_Test(&transfer.request, &done, MPI_STATUS_IGNORE);

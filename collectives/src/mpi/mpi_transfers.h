@@ -13,20 +13,12 @@
 
 namespace muster::internal {
 
-/// What messages are for. Those of one purpose between two ranks match in the order of posting.
-enum class MpiTag : int {
-  kCollective = 1,
-  kPeerData = 2,
-  kPeerReply = 3,
-  kRead = 4,
-  kReadReply = 5
-};
-
 /// How a collective begins between two ranks.
 struct Greeting {
   Signature signature;
   std::int64_t count = 0;     ///< Of the part for the other, where counts are not agreed on.
   std::int64_t expected = 0;  ///< Of the part that the other gives.
+  std::int64_t mailbox = 0;   ///< Of the sender, in the communicator that is made now, if one is.
 };
 
 /// A set of sends and receives that are finished together. Completion is tested request by request
@@ -35,9 +27,7 @@ struct Greeting {
 class MpiTransfers {
  public:
   MpiTransfers(const MpiLink& link, MpiPeers& peers, const OperationRun& run)
-      : link_(link), peers_(peers), run_(run) {
-    peers_.add_messages();
-  }
+      : link_(link), peers_(peers), run_(run) {}
   /// After an error `peers` gets what is left.
   ~MpiTransfers();
   MpiTransfers(const MpiTransfers&) = delete;

@@ -27,13 +27,14 @@ std::int64_t range_numel(const Operation& op) {
 }  // namespace
 
 MpiTransport::MpiTransport(MpiLink link)
-    : link_(std::move(link)), peers_(link_), regroup_(link_, peers_) {
-  const std::lock_guard<std::mutex> lock(*link_.calls);
-  MPI_Comm_rank(link_.comm, &rank_);
-  MPI_Comm_size(link_.comm, &world_size_);
-  greetings_.resize(static_cast<std::size_t>(world_size_));
-  own_greetings_.resize(static_cast<std::size_t>(world_size_));
-}
+    : link_(std::move(link)),
+      rank_(link_.rank),
+      world_size_(link_.world_size()),
+      next_mailbox_(std::make_shared<Mailbox>(link_.wires)),
+      peers_(link_),
+      regroup_(link_, peers_),
+      greetings_(link_.ranks.size()),
+      own_greetings_(link_.ranks.size()) {}
 
 bool MpiTransport::leave() noexcept {
   peers_.leave();
@@ -52,38 +53,27 @@ std::shared_ptr<std::byte> MpiTransport::allocate_symmetric(std::int64_t bytes) 
   return allocate_zeroed(bytes);
 }
 
-// MPI's own call has no deadline, so it comes after the greetings: then every rank is there.
-std::optional<MpiLink> MpiTransport::split_link(const OperationRun& run,
-                                                const std::vector<std::vector<int>>& parts,
-                                                int own) {
-  greet(run);
-  return make_link(run, parts, own);
-}
-
 std::optional<MpiLink> MpiTransport::make_link(const OperationRun& run,
                                                const std::vector<std::vector<int>>& parts,
                                                int own) {
-  int key = 0;
-  if (own >= 0) {
-    key = place_in(parts[static_cast<std::size_t>(own)], rank_);
-  }
-  MpiLink link{MPI_COMM_NULL, MPI_COMM_NULL, link_.calls};
-  int error = MPI_SUCCESS;
-  {
-    const std::lock_guard<std::mutex> lock(*link_.calls);
-    error = MPI_Comm_split(link_.comm, own < 0 ? MPI_UNDEFINED : own, key, &link.comm);
-    if (error == MPI_SUCCESS && own >= 0) error = link.add_notices();
-  }
-  if (error != MPI_SUCCESS) peers_.throw_lost(run, -1, error);
   end(run);
   if (own < 0) return std::nullopt;
+  const std::vector<int>& part = parts[static_cast<std::size_t>(own)];
+  MpiLink link{link_.wires, next_mailbox_, {}, place_in(part, rank_)};
+  for (const int r : part) {
+    const auto peer = static_cast<std::size_t>(r);
+    const std::int64_t mailbox = r == rank_ ? link.own->number() : greetings_[peer].mailbox;
+    link.ranks.push_back({link_.ranks[peer].place, static_cast<int>(mailbox)});
+  }
+  next_mailbox_ = std::make_shared<Mailbox>(link_.wires);
   return link;
 }
 
 std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
                                                const std::vector<std::vector<int>>& parts,
                                                int own) {
-  std::optional<MpiLink> link = split_link(run, parts, own);
+  greet(run);
+  std::optional<MpiLink> link = make_link(run, parts, own);
   if (!link) return nullptr;
   return std::make_unique<MpiTransport>(std::move(*link));
 }
@@ -92,11 +82,12 @@ std::unique_ptr<RemoteReader> MpiTransport::open_reader(const OperationRun& run,
                                                         const std::byte* own) {
   std::vector<int> everyone(static_cast<std::size_t>(world_size_));
   std::iota(everyone.begin(), everyone.end(), 0);
-  std::optional<MpiLink> link = split_link(run, {everyone}, 0);
+  std::optional<MpiLink> link = make_link(run, {everyone}, 0);
   return std::make_unique<MpiReader>(std::move(*link), own, run.timeout());
 }
 
 WindowMemory MpiTransport::open_window(const OperationRun& run, std::int64_t bytes) {
+  greet(run);
   std::shared_ptr<std::byte> own = allocate_zeroed(bytes);
   std::vector<const std::byte*> mapped(static_cast<std::size_t>(world_size_));
   mapped[static_cast<std::size_t>(rank_)] = own.get();
@@ -140,7 +131,7 @@ void MpiTransport::greet(const OperationRun& run) {
     const bool has_part = peer < op.parts.size();
     const bool has_pull = peer < op.pulls.size();
     own_greetings_[peer] = {op.signature, has_part ? op.parts[peer].numel : 0,
-                            has_pull ? op.pulls[peer].numel : 0};
+                            has_pull ? op.pulls[peer].numel : 0, next_mailbox_->number()};
     transfers.receive(r, reinterpret_cast<std::byte*>(&greetings_[peer]), sizeof(Greeting));
     transfers.send(r, reinterpret_cast<const std::byte*>(&own_greetings_[peer]), sizeof(Greeting));
   }
@@ -248,7 +239,7 @@ void MpiTransport::pull(const OperationRun& run) {
 }
 
 std::unique_ptr<Transfer> MpiTransport::start_transfer(const OperationRun& run) {
-  return std::make_unique<MpiPeerTransfer>(link_, peers_, run, rank_);
+  return std::make_unique<MpiPeerTransfer>(link_, peers_, run);
 }
 
 }  // namespace muster::internal

@@ -18,9 +18,7 @@ namespace muster::internal {
 /// begins with an exchange of signatures.
 class MpiTransport : public Transport {
  public:
-  /// What `link` names belongs to this transport alone. Where the ranks do not leave together it is
-  /// left to MPI_Finalize: freeing it is collective, and others may be dead, or send their last
-  /// word yet.
+  /// `link` is this transport's alone.
   explicit MpiTransport(MpiLink link);
   /// Lets other ranks know that this one has left, unless it gave up.
   ~MpiTransport() override;
@@ -46,13 +44,11 @@ class MpiTransport : public Transport {
   MpiPeers& peers() { return peers_; }
   /// What the destructor does first. True when MPI may still touch what messages were in.
   bool leave() noexcept;
-  /// The MPI side of split(): nothing for a rank that is in no part.
-  std::optional<MpiLink> split_link(const OperationRun& run,
-                                    const std::vector<std::vector<int>>& parts, int own);
-  /// The same after a greet().
+  /// The MPI side of split(), after a greet() and without a message more: nothing for a rank that
+  /// is in no part.
   std::optional<MpiLink> make_link(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own);
-  /// The MPI side of open_window(): `own` is read by others.
+  /// The MPI side of open_window(), after a greet(): `own` is read by others.
   std::unique_ptr<RemoteReader> open_reader(const OperationRun& run, const std::byte* own);
   /// The MPI side of regroup().
   MpiRegroup::Remnant regroup_link(const OperationRun& run, Regrouping how) {
@@ -70,8 +66,9 @@ class MpiTransport : public Transport {
                                                 std::int64_t bytes, MpiTransfers& transfers);
 
   const MpiLink link_;
-  int rank_ = 0;
-  int world_size_ = 1;
+  const int rank_;
+  const int world_size_;
+  std::shared_ptr<const Mailbox> next_mailbox_;  // of the next link: greetings tell its number
   MpiPeers peers_;
   MpiRegroup regroup_;
   // Messages in flight may touch these even after an error.

@@ -253,8 +253,7 @@ void NodesTransport::give_up(const std::exception_ptr& error) noexcept {
 }
 
 // The node's first rank reserves the logs of all parts, and says where in one meeting more: once
-// all ranks are known to be in the same call, and before MPI makes the link, where a rank may need
-// that others, which have it, go on with MPI.
+// all ranks are known to be in the same call.
 std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
                                                  const std::vector<std::vector<int>>& parts,
                                                  int own) {
@@ -270,6 +269,7 @@ std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
 }
 
 WindowMemory NodesTransport::open_window(const OperationRun& run, std::int64_t bytes) {
+  flat_.greet(run);
   const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
   std::byte* const own = copies[static_cast<std::size_t>(local_rank_)];
   const std::vector<int>& ranks = layout_.ranks_of(node_);
@@ -293,10 +293,7 @@ std::unique_ptr<Transport> NodesTransport::transport_of(const std::vector<int>& 
   NodeLayout layout = layout_.of_part(part);
   NodeGroup group = local_group(part, log_offset);
   const int rank = place_in(part, rank_);
-  if (layout.nodes() == 1) {
-    link.free();
-    return std::make_unique<ShmTransport>(std::move(group), rank);
-  }
+  if (layout.nodes() == 1) return std::make_unique<ShmTransport>(std::move(group), rank);
   if (layout.nodes() == static_cast<int>(part.size())) {
     return std::make_unique<MpiTransport>(std::move(link));
   }

@@ -5,6 +5,10 @@
 //   silence    of rank 1 of 3, until the others have given up
 //   leaving    of rank 1 of 3, from each communicator and then from the world
 //   mismatch   of rank 2 of 3
+//   reads      from windows of 6 of 8 ranks, which end in as many ways: the first and the last read
+//   large      CASE, barrier or all_reduce: rank 1 of 3, which holds much memory, dies in it
+//   stops      of rank 1 of 3, at some moments of a stream of splits
+//   parts      none fails: more of them than MPI has communicators, which their ranks leave alone
 //   abort      by rank 0 of 3, while the others are in an operation that has ended for it
 //   waiter     of rank 1 of 3: woken by an abort from another of its threads
 //   daemon     of Open MPI, which started the ranks: they would go on for ever
@@ -28,6 +32,7 @@
 
 #include "collectives/disagreements.h"
 #include "collectives/every_operation.h"
+#include "collectives/large_victim.h"
 #include "end_to_end/programs/verdicts.h"
 #include "muster/base/error.h"
 #include "muster/collectives/world.h"
@@ -39,6 +44,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto kSilence = milliseconds(3000);
+constexpr auto kShortSilence = milliseconds(1500);  // where ranks are silent one after the other
+constexpr auto kForManyParts = milliseconds(60000);
 constexpr auto kAtOnce = milliseconds(1000);
 constexpr auto kWhole = milliseconds(20000);  // of the world's operations
 
@@ -141,6 +148,26 @@ void death(Communicator& world, const std::filesystem::path& directory,
     verdicts.end();
   }
   wait_for_ends(directory, {0, last});
+  std::_Exit(0);
+}
+
+void death_of_a_large_one(Communicator& world, const std::filesystem::path& directory,
+                          const std::string& name) {
+  const auto run = [&] {
+    (name == "barrier" ? world.barrier() : world.all_reduce(at::zeros({1000000}))).wait();
+  };
+  if (world.rank() == 1 && !hold_large_memory()) std::_Exit(1);
+  meet(directory, "large", world.rank(), {0, 1, 2});
+  run();
+  while (world.rank() == 1) raise(SIGKILL);
+  {
+    Verdicts verdicts(directory, world.rank());
+    verdicts.expect<PeerLost>(name, kAtOnce, {name + "(", "rank 1 (last in " + name, "died"}, [&] {
+      for (;;) run();
+    });
+    verdicts.end();
+  }
+  wait_for_ends(directory, {0, 2});
   std::_Exit(0);
 }
 
@@ -340,7 +367,7 @@ void wake_a_waiter(Communicator& world, const std::filesystem::path& directory) 
     const auto start = [&](int peer) { return operation.start(part, Call{.peer = peer}); };
     if (rank == kVictim) {
       std::optional<Work> work;
-      if (operation.name != "split") {  // which blocks
+      if (!operation.blocks()) {
         work = start(2);
         const bool ended = work->wait_for(milliseconds(20));
         verdicts.write(operation.title() + ", begun", !ended, Clock::now(), kAtOnce, "");
@@ -365,6 +392,165 @@ void wake_a_waiter(Communicator& world, const std::filesystem::path& directory) 
   wait_for_ends(directory, {0, 1, 2});
 }
 
+// --- Reads. The victim of case k is rank k + 1, as with deaths.
+
+enum class Ending { kKilled, kExited, kStopped, kClosed };
+
+struct ReadCase {
+  const char* title;
+  Ending ending;
+  std::int64_t numel = 100;
+  milliseconds delay{0};
+};
+
+constexpr ReadCase kReadCases[] = {
+    {"read, killed", Ending::kKilled},
+    {"read, killed in the middle", Ending::kKilled, 1000000, kMiddle},
+    {"read, exited", Ending::kExited},
+    {"read, stopped", Ending::kStopped},
+    {"read, stopped in the middle", Ending::kStopped, 1000000, kMiddle},
+    {"read, closed in the middle", Ending::kClosed, 1000000, kMiddle}};
+
+[[noreturn]] void end_a_window(const ReadCase& way, std::unique_ptr<Window> window,
+                               const std::filesystem::path& directory, int last) {
+  const auto end = Clock::now() + way.delay;
+  while (Clock::now() < end) std::this_thread::yield();
+  if (way.ending == Ending::kExited) std::_Exit(0);
+  while (way.ending == Ending::kKilled) raise(SIGKILL);
+  while (way.ending == Ending::kStopped) raise(SIGSTOP);
+  window.reset();
+  wait_for_ends(directory, {0, last});
+  std::_Exit(0);
+}
+
+bool read_is_right(Window& window, int from) {
+  at::Tensor to = at::zeros({window.own().numel()}, at::kInt);
+  window.read(from, 0, to).wait();
+  return to.eq(from + 1).all().item<bool>();
+}
+
+// What is mapped stays readable, whatever became of the rank. So do the windows of those who live.
+void read_until_lost(const ReadCase& way, Communicator& part, Window& window, Verdicts& verdicts) {
+  const std::vector<int> mapped = part.ranks_sharing_memory();
+  const auto read_on = [&] {
+    while (read_is_right(window, kVictim)) continue;
+    throw std::runtime_error("wrong data");
+  };
+  const std::string call = "read(Int, " + std::to_string(way.numel) + " elements) from rank 1";
+  const milliseconds latest = kAtOnce + way.delay;
+  if (std::find(mapped.begin(), mapped.end(), kVictim) != mapped.end()) {
+    const Clock::time_point begin = Clock::now();
+    verdicts.write(way.title, read_is_right(window, kVictim), begin, latest, "mapped");
+  } else if (way.ending == Ending::kStopped) {
+    verdicts.expect<Timeout>(way.title, kSilence + latest,
+                             {call, "of a window", "within 3000 ms, still absent: rank 1 ("},
+                             read_on);
+  } else {
+    const char* const how = way.ending == Ending::kClosed ? "left" : "died";
+    verdicts.expect<PeerLost>(way.title, latest, {call, "of a window", "rank 1 (", how}, read_on);
+  }
+  const Clock::time_point begin = Clock::now();
+  const bool right = read_is_right(window, 2 - part.rank());
+  verdicts.write(std::string(way.title) + ": the other", right, begin, kAtOnce, "");
+}
+
+void reads(Communicator& world, const std::filesystem::path& directory) {
+  const int last = world.world_size() - 1;
+  const bool survives = world.rank() == 0 || world.rank() == last;
+  std::vector<std::unique_ptr<Communicator>> parts;
+  std::vector<std::unique_ptr<Window>> windows;
+  for (int v = 1; v < last; ++v) {
+    parts.push_back(world.split(survives || world.rank() == v ? 0 : -1, 0));
+    windows.emplace_back();
+    if (parts.back() == nullptr) continue;
+    windows.back() = parts.back()->open_window(kReadCases[v - 1].numel, at::kInt);
+    at::Tensor own = windows.back()->own();
+    own.fill_(parts.back()->rank() + 1);
+  }
+  const std::vector<std::int64_t> processes = processes_of(world);
+  const auto meet_for = [&](std::size_t k) {
+    meet(directory, "case-" + std::to_string(k), world.rank(), {0, static_cast<int>(k) + 1, last});
+  };
+  if (!survives) {
+    const auto k = static_cast<std::size_t>(world.rank() - 1);
+    meet_for(k);
+    end_a_window(kReadCases[k], std::move(windows[k]), directory, last);
+  }
+  Verdicts verdicts(directory, world.rank());
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    meet_for(k);
+    read_until_lost(kReadCases[k], *parts[k], *windows[k], verdicts);
+  }
+  verdicts.end();
+  wait_for_ends(directory, {0, last});
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    if (kReadCases[k].ending == Ending::kStopped) {
+      kill(static_cast<pid_t>(processes[k + 1]), SIGKILL);
+    }
+  }
+  std::_Exit(0);
+}
+
+// --- Stops.
+
+void split_for_ever(Communicator& part) {
+  for (;;) part.split(0, 0);
+}
+
+// Another thread stops the process, wherever in a split it is.
+void split_until_lost_and_stop(Communicator& part, std::chrono::microseconds delay) {
+  std::thread stopper([delay] {
+    const auto end = Clock::now() + delay;
+    while (Clock::now() < end) std::this_thread::yield();
+    kill(getpid(), SIGSTOP);
+  });
+  try {
+    split_for_ever(part);
+  } catch (const Error&) {
+  }
+  stopper.join();
+}
+
+void stops(Communicator& world, const std::filesystem::path& directory) {
+  constexpr int kStops = 8;
+  const int rank = world.rank();
+  const auto victim = static_cast<pid_t>(processes_of(world)[kVictim]);
+  Verdicts verdicts(directory, rank);
+  for (int i = 0; i < kStops; ++i) {
+    const std::string title = "stop " + std::to_string(i);
+    const auto part = world.split(0, 0);
+    part->barrier().wait();
+    if (rank == kVictim) {
+      split_until_lost_and_stop(*part, std::chrono::microseconds(1000 + 613 * i));
+    } else {
+      verdicts.expect<Error>(title, kShortSilence + kAtOnce,
+                             {"split(), operation ", "within 1500 ms, still absent: rank 1 ("},
+                             [&] { split_for_ever(*part); });
+      meet(directory, "told-" + std::to_string(i), rank, {0, 2});
+      if (rank == 0) kill(victim, SIGCONT);
+    }
+    meet(directory, "awake-" + std::to_string(i), rank, {0, 1, 2});
+  }
+  verdicts.end();
+}
+
+// --- Parts.
+
+void make_many_parts(Communicator& world, const std::filesystem::path& directory) {
+  constexpr int kMany = 33000;  // Open MPI has 65,532 communicators, and two a part were needed
+  Verdicts verdicts(directory, world.rank());
+  const Clock::time_point begin = Clock::now();
+  std::string message;
+  try {
+    for (int i = 0; i < kMany; ++i) world.split(0, 0);
+    world.split(0, 0)->barrier().wait();
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  verdicts.write("many parts", message.empty(), begin, kForManyParts, message);
+  verdicts.end();
+}
+
 // --- The daemon.
 
 [[noreturn]] void outlive_the_daemon(Communicator& world) {
@@ -376,17 +562,23 @@ void wake_a_waiter(Communicator& world, const std::filesystem::path& directory) 
 void run(int argc, char** argv) {
   const std::string kind = argv[1];
   const RankEnv env = RankEnv::from_environment();
-  const milliseconds timeout = kind == "silence" ? kSilence : kWhole;
+  milliseconds timeout = kWhole;
+  if (kind == "silence" || kind == "reads") timeout = kSilence;
+  if (kind == "stops") timeout = kShortSilence;
   const std::filesystem::path directory = argv[3];
   {
     World world = World::create(env, {.transport = argv[2], .timeout = timeout});
     if (kind == "death") death(world.communicator(), directory, {argv + 4, argv + argc});
+    if (kind == "large") death_of_a_large_one(world.communicator(), directory, argv[4]);
     if (kind == "silence") silence(world.communicator(), directory);
     if (kind == "leaving") leaving(world.communicator(), directory);
     if (kind == "abort") abort_after_an_operation(world.communicator(), directory);
     if (kind == "waiter") wake_a_waiter(world.communicator(), directory);
     if (kind == "daemon") outlive_the_daemon(world.communicator());
     if (kind == "mismatch") mismatch(world.communicator(), directory);
+    if (kind == "reads") reads(world.communicator(), directory);
+    if (kind == "stops") stops(world.communicator(), directory);
+    if (kind == "parts") make_many_parts(world.communicator(), directory);
   }
   if (kind != "leaving") return;
   wait_for_ends(directory, {0, 2});
