@@ -40,10 +40,11 @@ std::vector<int> ShmTransport::ranks_sharing_memory() const {
   return everyone;
 }
 
-// All ranks come together, so that whoever calls something else is known by name.
+// First all ranks come together, so that whoever calls something else is known by name. The memory
+// is new, and there for all once it is for one.
 WindowMemory ShmTransport::open_window(const OperationRun& run, std::int64_t bytes) {
-  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
   greet(run);
+  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
   std::byte* const own = copies[static_cast<std::size_t>(rank_)];
   return {{own, [memory = memory_](std::byte*) {}}, {copies.begin(), copies.end()}, nullptr};
 }

@@ -145,7 +145,11 @@ class MpiFaults : public ::testing::TestWithParam<Where> {
   };
   void expect_told(const Survival& survival);
 
-  void run_deaths(const std::vector<std::string>& titles, std::map<std::string, int>& told);
+  struct Deaths {
+    std::map<std::string, int> told;  // survivors that told right, by case
+    int others_ended = 0;             // survivors that Open MPI ended along with a victim
+  };
+  Deaths run_deaths(const std::vector<std::string>& titles);
 
  private:
   std::unique_ptr<Place> place_;
@@ -168,9 +172,9 @@ std::vector<std::string> death_cases() {
   return lines_of(Program({MUSTER_FAULTS, "list"}, scratch.path()).wait().out);
 }
 
-// Runs some cases, and adds up the survivors that told right of each.
-void MpiFaults::run_deaths(const std::vector<std::string>& titles,
-                           std::map<std::string, int>& told) {
+// What a survivor says after the other was ended is not counted.
+MpiFaults::Deaths MpiFaults::run_deaths(const std::vector<std::string>& titles) {
+  Deaths deaths;
   const ScratchDirectory directory;
   std::string cases;
   for (const std::string& title : titles) cases += " '" + title + "'";
@@ -181,28 +185,39 @@ void MpiFaults::run_deaths(const std::vector<std::string>& titles,
   if (all.empty()) std::cout << result.out << result.err;
   for (const auto& [rank, verdicts] : all) {
     for (const Verdict& verdict : verdicts) {
-      if (GetParam().between_hosts && names_survivor_as_dead(verdict)) break;
+      if (GetParam().between_hosts && names_survivor_as_dead(verdict)) {
+        std::cout << "ended along with a victim: " << verdict.line << "\n" << result.err;
+        ++deaths.others_ended;
+        break;
+      }
       EXPECT_TRUE(verdict.right) << verdict.line;
-      ++told[verdict.title];
+      ++deaths.told[verdict.title];
     }
   }
+  return deaths;
 }
 
 // Between hosts Open MPI 5.0 sometimes ends a living rank along with a dead one, once in a hundred
 // deaths or so and whatever the transport, and many ranks sometimes do not find each other. So few
-// are started at a time, and what was not told then is asked again.
+// are started at a time, and what was not told then is asked again. Of fewer than fifty deaths not
+// one in a thousand runs sees more than this.
+constexpr int kMostOthersEnded = 3;
+
 TEST_P(MpiFaults, ADeathInAnyOperationIsToldAtOnce) {
   const bool between_hosts = GetParam().between_hosts;
   std::vector<std::string> left = death_cases();
   ASSERT_GT(left.size(), 40u);
   const std::size_t most = between_hosts ? 6 : 18;
   const std::size_t starts = (left.size() + most - 1) / most + (between_hosts ? 4 : 0);
+  int others_ended = 0;
   for (std::size_t start = 0; start < starts && !left.empty(); ++start) {
     const std::size_t batch = std::min(most, left.size());
-    std::map<std::string, int> told;
-    run_deaths({left.begin(), left.begin() + static_cast<std::ptrdiff_t>(batch)}, told);
-    std::erase_if(left, [&](const std::string& title) { return told[title] == 2; });
+    Deaths deaths = run_deaths({left.begin(), left.begin() + static_cast<std::ptrdiff_t>(batch)});
+    std::erase_if(left, [&](const std::string& title) { return deaths.told[title] == 2; });
+    others_ended += deaths.others_ended;
   }
+  std::cout << others_ended << " survivors were ended along with a victim" << std::endl;
+  EXPECT_LE(others_ended, kMostOthersEnded);
   EXPECT_TRUE(left.empty()) << left.size() << " cases were not told, the first: " << left[0];
 }
 
@@ -271,6 +286,7 @@ void MpiFaults::expect_told(const Survival& survival) {
     const ProgramResult result = run(survival.program, survival.options, survival.ranks,
                                      survival.kind, directory.path(), survival.more);
     if (starts_left > 0 && !all_right(directory.path(), survival.survivors, survival.cases)) {
+      std::cout << "starting again\n" << result.out << result.err << std::endl;
       continue;
     }
     return expect_right(directory.path(), survival.survivors, survival.cases, result);
