@@ -162,6 +162,11 @@ TEST_F(FlightRecorderTest, ACommunicatorThatEndedLeavesItsEntryToALaterOneWhereT
   add();
   EXPECT_EQ(names()[3], "part 3") << "it has a lane";
   EXPECT_EQ(names()[4], "part 50");
+  lanes[6] = {};
+  lanes[5] = {};
+  add();
+  EXPECT_EQ(names()[7], "part 51") << "it ended first";
+  EXPECT_EQ(names()[6], "part 6") << "its records are still there";
   EXPECT_EQ(read().problem, "");
 }
 

@@ -423,9 +423,18 @@ constexpr ReadCase kReadCases[] = {
   std::_Exit(0);
 }
 
+// Whatever became of the other rank, wait() is to tell.
+Work begin_to_read(Window& window, int from, const at::Tensor& to) {
+  try {
+    return window.read(from, 0, to);
+  } catch (const Error& error) {
+    throw std::logic_error(std::string("read() threw: ") + error.what());
+  }
+}
+
 bool read_is_right(Window& window, int from) {
   at::Tensor to = at::zeros({window.own().numel()}, at::kInt);
-  window.read(from, 0, to).wait();
+  begin_to_read(window, from, to).wait();
   return to.eq(from + 1).all().item<bool>();
 }
 
