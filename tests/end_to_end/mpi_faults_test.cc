@@ -302,7 +302,7 @@ TEST_P(MpiFaults, SurvivorsWaitForASilentRankUntilItEnds) {
 }
 
 TEST_P(MpiFaults, ReadsOfALostRanksWindowAreToldAndThoseOfOthersGoOn) {
-  expect_told({MUSTER_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 12});
+  expect_told({MUSTER_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 16});
 }
 
 TEST_P(MpiFaults, WhereMpiCannotGoOnItIsSaid) {
@@ -323,7 +323,7 @@ TEST_P(MpiFaultsOnOneHost, SurvivorsGoOnWhenMoreDieMeanwhile) {
 TEST_P(MpiFaultsOnOneHost, PartsAreMadeAndLeftWithoutEnd) {
   const ScratchDirectory directory;
   const ProgramResult result = run(MUSTER_FAULTS, "", 2, "parts", directory.path());
-  expect_right(directory.path(), {0, 1}, 1, result);
+  expect_right(directory.path(), {0, 1}, 2, result);
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 

@@ -112,43 +112,30 @@ void MpiRegroup::listen(int rank) {
   if (link_.take(rank, MpiTag::kWent, nullptr, 0)) ++theirs.went;
 }
 
-// FloodSet (Lynch, Distributed Algorithms, 1996, section 6.2): each rank tells all others which
-// mailboxes it knows, its own at first, round by round. There are as many rounds as ranks, so that
-// one of them is without a death; after it all that are left know the same.
 std::vector<int> MpiRegroup::flood(int own_mailbox) {
-  std::vector<int> known(presences_.size());
-  known[static_cast<std::size_t>(link_.rank)] = own_mailbox;
-  std::vector<bool> lost(presences_.size());
-  for (std::size_t round = 0; round < presences_.size(); ++round) flood_once(known, lost);
-  return known;
+  Flood flood(link_.world_size(), link_.rank, own_mailbox);
+  for (; !flood.ended(); flood.end_round()) exchange(flood);
+  return flood.gifts();
 }
 
-// Once a rank was found dead nothing more of it counts: what others have not heard would come too
-// late to be passed on.
-void MpiRegroup::flood_once(std::vector<int>& known, std::vector<bool>& lost) {
-  const std::vector<int> told = known;
-  const int bytes = static_cast<int>(told.size() * sizeof(int));
-  std::vector<int> missing;
+void MpiRegroup::exchange(Flood& flood) {
+  std::vector<int> missing = flood.others();
+  std::vector<int> heard(flood.told().size());
+  const int bytes = static_cast<int>(heard.size() * sizeof(int));
   std::vector<MPI_Request> sends;
-  for (int r = 0; r < link_.world_size(); ++r) {
-    if (r == link_.rank || lost[static_cast<std::size_t>(r)]) continue;
-    missing.push_back(r);
+  for (const int r : missing) {
     MPI_Request request = MPI_REQUEST_NULL;
-    link_.send(r, MpiTag::kFlood, told.data(), bytes, &request);
+    link_.send(r, MpiTag::kFlood, flood.told().data(), bytes, &request);
     if (request != MPI_REQUEST_NULL) sends.push_back(request);
   }
-  std::vector<int> heard(told.size());
   while (!missing.empty() || !link_.end_some(sends)) {
     const std::vector<int> dead = link_.dead_ranks();
     std::erase_if(missing, [&](int r) {
-      if (link_.take(r, MpiTag::kFlood, heard.data(), bytes)) {
-        std::transform(known.begin(), known.end(), heard.begin(), known.begin(),
-                       [](int ours, int theirs) { return std::max(ours, theirs); });
-        return true;
-      }
+      const bool told = link_.take(r, MpiTag::kFlood, heard.data(), bytes);
+      if (told) flood.hear(heard);
       const bool is_dead = std::find(dead.begin(), dead.end(), r) != dead.end();
-      if (is_dead) lost[static_cast<std::size_t>(r)] = true;
-      return is_dead;
+      if (is_dead && !told) flood.lose(r);
+      return told || is_dead;
     });
     std::this_thread::sleep_for(kNap);
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "flood.h"
 #include "mpi/mpi_peers.h"
 #include "mpi/mpi_wires.h"
 #include "transport.h"
@@ -50,7 +51,7 @@ class MpiRegroup {
   // Which mailbox each rank has in the next generation; 0: none, since it died. All that are left
   // get the same.
   std::vector<int> flood(int own_mailbox);
-  void flood_once(std::vector<int>& known, std::vector<bool>& lost);
+  void exchange(Flood& flood);
   Remnant join_known(std::shared_ptr<const Mailbox> own, const std::vector<int>& known) const;
 
   const MpiLink& link_;
