@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 TEST(ShmFaults, SilenceIsATimeoutNamingTheAbsentInAnyOperation) {
   constexpr int kVictim = 2;
-  constexpr auto kDeadline = kPatience;
+  constexpr auto kGivenUpAfter = kPatience;
   for (const Way& way : every_operation_in_every_way()) {
     SCOPED_TRACE(way.title);
     const auto memory = NodeMemory::create(3, 0);
@@ -35,25 +35,25 @@ TEST(ShmFaults, SilenceIsATimeoutNamingTheAbsentInAnyOperation) {
       const std::int64_t begin = now_ns();
       const std::string message =
           error_of<Error>(rank, [&] { way.operation.start(communicator, call).wait(); });
-      EXPECT_LT(since(begin), kDeadline + kAtOnce);
+      EXPECT_LT(since(begin), kGivenUpAfter + kAtOnce);
       EXPECT_THAT(message, AllOf(HasSubstr(way.operation.name + "("), HasSubstr("rank 2 ("),
                                  HasSubstr("before its first operation")));
       // Whoever is later may hear that the other gave up.
       const bool told_by_other = message.find("gave up") != std::string::npos;
       if (!told_by_other) {
-        EXPECT_GE(since(begin), kDeadline);
-        EXPECT_THAT(message, HasSubstr("within " + std::to_string(kDeadline.count()) + " ms"));
+        EXPECT_GE(since(begin), kGivenUpAfter);
+        EXPECT_THAT(message, HasSubstr("within " + std::to_string(kGivenUpAfter.count()) + " ms"));
       }
       if (++*told == 2) kill(memory->control().slots[kVictim].pid, SIGKILL);
     };
-    expect_survivors_well(run_ranks(*memory, 3, kDeadline, body), kVictim);
+    expect_survivors_well(run_ranks(*memory, 3, kGivenUpAfter, body), kVictim);
   }
 }
 
 // The victim falls silent at some point of a stream of operations, while its own are under way.
 TEST(ShmFaults, SilenceInTheMiddleIsATimeoutToo) {
   constexpr int kVictim = 0;
-  constexpr auto kDeadline = 3 * kPatience;  // for operations that do end, on a busy machine
+  constexpr auto kGivenUpAfter = 3 * kPatience;  // for operations that do end, on a busy machine
   int delay_us = 0;
   for (const Way& way : every_operation_in_every_way()) {
     const bool staged = way.call.numel > Call{}.numel && way.call.memory == Memory::kOrdinary;
@@ -80,13 +80,14 @@ TEST(ShmFaults, SilenceInTheMiddleIsATimeoutToo) {
       });
       // What blocks is followed by a barrier.
       const std::string name = way.operation.blocks() ? "" : way.operation.name;
-      EXPECT_GE(since(begin), kDeadline);
-      EXPECT_LT(since(*silence), kDeadline + kAtOnce);
-      EXPECT_THAT(message, AllOf(HasSubstr(name + "("), HasSubstr("rank 0 ("),
-                                 HasSubstr("within " + std::to_string(kDeadline.count()) + " ms")));
+      EXPECT_GE(since(begin), kGivenUpAfter);
+      EXPECT_LT(since(*silence), kGivenUpAfter + kAtOnce);
+      EXPECT_THAT(message,
+                  AllOf(HasSubstr(name + "("), HasSubstr("rank 0 ("),
+                        HasSubstr("within " + std::to_string(kGivenUpAfter.count()) + " ms")));
       kill(memory->control().slots[kVictim].pid, SIGKILL);
     };
-    expect_survivors_well(run_ranks(*memory, 2, kDeadline, body), kVictim);
+    expect_survivors_well(run_ranks(*memory, 2, kGivenUpAfter, body), kVictim);
   }
 }
 
