@@ -33,7 +33,6 @@ int highest_tag() {
 MpiWires::MpiWires(MPI_Comm comm)
     : comm_(comm), most_mailboxes_(highest_tag() / kTagsPerMailbox - 1) {
   MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
-  MPI_Comm_size(comm_, &size_);
 }
 
 int MpiWires::add_mailbox() {
@@ -43,7 +42,6 @@ int MpiWires::add_mailbox() {
                         " communicators and windows in a process's life, found one more, for "
                         "which this MPI's tags have no room; make them once and keep them");
   }
-  for (int place = 0; place < size_; ++place) collect_notices(place);
   ++mailboxes_made_;
   notices_[mailboxes_made_];
   return mailboxes_made_;

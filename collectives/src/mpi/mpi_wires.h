@@ -80,13 +80,12 @@ class MpiWires {
   void collect_notices(int place);
 
   const MPI_Comm comm_;
-  int size_ = 1;
   int most_mailboxes_ = 0;
   std::mutex calls_;
   // What follows is read and written under it.
   int mailboxes_made_ = 0;
-  // Those of ranks that leave one by one come when nobody looks for them any more: they are taken
-  // away all the same, since MPI searches what it keeps.
+  // Those of ranks that leave one by one come when nobody looks for them any more. Whoever waits
+  // for such a rank elsewhere takes them away, since MPI keeps and searches what is not received.
   std::map<int, std::vector<Delivery>> notices_;
 };
 
