@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <utility>
 
 namespace muster::internal {
@@ -86,7 +88,7 @@ HeldRange ReplicatedParameters::held(std::size_t parameter) { return {0, values_
 
 namespace {
 
-/// Elements of a page, of every dtype.
+/// So many elements are whole pages in every dtype.
 constexpr std::int64_t kPageNumel = 4096;
 
 at::Tensor allocate_rows(Communicator& communicator, std::int64_t numel, at::ScalarType dtype) {
@@ -114,11 +116,14 @@ MirroredParameters::MirroredParameters(const FlatLayout& layout, const ShardLayo
       all_(std::move(all)) {}
 
 void MirroredParameters::updated(FlatRange range) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor from = values_.narrow(0, range.begin, range.numel());
+  const auto element = static_cast<std::int64_t>(all_.element_size());
+  auto* const first_row = static_cast<std::byte*>(all_.mutable_data_ptr()) + range.begin * element;
+  const std::int64_t row = all_.size(1) * element;
+  const int own = communicator_.rank();
   for (int r = 0; r < communicator_.world_size(); ++r) {
-    if (r != communicator_.rank())
-      all_.select(0, r).narrow(0, range.begin, range.numel()).copy_(from);
+    if (r == own) continue;
+    std::memcpy(first_row + r * row, first_row + own * row,
+                static_cast<std::size_t>(range.numel() * element));
   }
 }
 
