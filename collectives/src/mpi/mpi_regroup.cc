@@ -38,7 +38,7 @@ MpiRegroup::Remnant MpiRegroup::agree(const OperationRun& run, Regrouping how) {
   check_can_shrink(run, how);
   meet(run);
   auto own = std::make_shared<const Mailbox>(link_.wires);
-  const std::vector<int> known = flood(own->number());
+  const std::vector<int> known = flood(run, own->number());
   return join_known(std::move(own), known);
 }
 
@@ -112,13 +112,17 @@ void MpiRegroup::listen(int rank) {
   if (link_.take(rank, MpiTag::kWent, nullptr, 0)) ++theirs.went;
 }
 
-std::vector<int> MpiRegroup::flood(int own_mailbox) {
+std::vector<int> MpiRegroup::flood(const OperationRun& run, int own_mailbox) {
+  if (gave_up_)
+    throw PeerLost(run.description() + ": the ranks could not agree before; " + kRestartAdvice);
+  gave_up_ = true;  // words of an agreement that was not ended would be taken for the next one's
   Flood flood(link_.world_size(), link_.rank, own_mailbox);
-  for (; !flood.ended(); flood.end_round()) exchange(flood);
+  for (; !flood.ended(); flood.end_round()) exchange(run, flood);
+  gave_up_ = false;
   return flood.gifts();
 }
 
-void MpiRegroup::exchange(Flood& flood) {
+void MpiRegroup::exchange(const OperationRun& run, Flood& flood) {
   std::vector<int> missing = flood.others();
   std::vector<int> heard(flood.told().size());
   const int bytes = static_cast<int>(heard.size() * sizeof(int));
@@ -137,6 +141,12 @@ void MpiRegroup::exchange(Flood& flood) {
       if (is_dead && !told) flood.lose(r);
       return told || is_dead;
     });
+    if (run.overdue()) {
+      peers_.adopt_messages(sends);
+      throw Timeout(run.description() + ": expected every rank that came to agree within " +
+                    std::to_string(run.timeout().count()) +
+                    " ms, still absent: " + peers_.last_seen(missing) + "; " + kRestartAdvice);
+    }
     std::this_thread::sleep_for(kNap);
   }
 }

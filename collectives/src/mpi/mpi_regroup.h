@@ -14,9 +14,9 @@
 
 namespace muster::internal {
 
-/// Only those that died are out. The ranks first tell each other that they have come, for which
-/// there is a deadline. Then they agree on who has, for which there is none: a rank that stops may
-/// have agreed already.
+/// Only those that died are out. The ranks first tell each other that they have come. Then they
+/// agree on who has; where one of them stops in that, the others get a Timeout and this is over,
+/// since it may have agreed already.
 class MpiRegroup {
  public:
   MpiRegroup(const MpiLink& link, MpiPeers& peers)
@@ -50,12 +50,13 @@ class MpiRegroup {
   void listen(int rank);
   // Which mailbox each rank has in the next generation; 0: none, since it died. All that are left
   // get the same.
-  std::vector<int> flood(int own_mailbox);
-  void exchange(Flood& flood);
+  std::vector<int> flood(const OperationRun& run, int own_mailbox);
+  void exchange(const OperationRun& run, Flood& flood);
   Remnant join_known(std::shared_ptr<const Mailbox> own, const std::vector<int>& known) const;
 
   const MpiLink& link_;
   MpiPeers& peers_;
+  bool gave_up_ = false;  // in the middle of an agreement
   std::vector<Presence> presences_;
 };
 
