@@ -1,6 +1,7 @@
 // Ranks that die, fall silent, leave or call something else, at every operation, over MPI on one
 // host and between two: what the others are told, and how soon, and that they can go on. See
-// programs/faults.cc and programs/survivors.cc.
+// programs/faults.cc, programs/part_faults.cc
+// and programs/survivors.cc.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -240,7 +241,7 @@ TEST_P(MpiFaults, SilenceInAnyOperationIsToldAtTheDeadline) {
 // Wherever in its splits a rank stops: between their steps, too.
 TEST_P(MpiFaults, AStopInTheMiddleOfSplitsIsToldAtTheDeadline) {
   const ScratchDirectory directory;
-  const ProgramResult result = run(MUSTER_FAULTS, "", 3, "stops", directory.path());
+  const ProgramResult result = run(MUSTER_PART_FAULTS, "", 3, "stops", directory.path());
   expect_right(directory.path(), {0, 2}, 8, result);
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
@@ -302,7 +303,7 @@ TEST_P(MpiFaults, SurvivorsWaitForASilentRankUntilItEnds) {
 }
 
 TEST_P(MpiFaults, ReadsOfALostRanksWindowAreToldAndThoseOfOthersGoOn) {
-  expect_told({MUSTER_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 16});
+  expect_told({MUSTER_PART_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 16});
 }
 
 TEST_P(MpiFaults, WhereMpiCannotGoOnItIsSaid) {
@@ -321,7 +322,7 @@ class MpiFaultsOnOneHost : public MpiFaults {};
 // A rank does not wait for the others when it drops a part.
 TEST_P(MpiFaultsOnOneHost, PartsAreMadeAndLeftWithoutEnd) {
   const ScratchDirectory directory;
-  const ProgramResult result = run(MUSTER_FAULTS, "", 2, "parts", directory.path());
+  const ProgramResult result = run(MUSTER_PART_FAULTS, "", 2, "parts", directory.path());
   expect_right(directory.path(), {0, 1}, 2, result);
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
