@@ -302,6 +302,10 @@ TEST_P(MpiFaults, SurvivorsWaitForASilentRankUntilItEnds) {
   expect_told({MUSTER_SURVIVORS, "silence", "--with-ft ulfm", 3, {0, 2}, 3});
 }
 
+TEST_P(MpiFaults, AStopInTheMiddleOfShrinksIsToldAtTheDeadline) {
+  expect_told({MUSTER_SURVIVORS, "stops", "--with-ft ulfm", 3, {0, 2}, 1});
+}
+
 TEST_P(MpiFaults, ReadsOfALostRanksWindowAreToldAndThoseOfOthersGoOn) {
   expect_told({MUSTER_PART_FAULTS, "reads", "--with-ft ulfm", 8, {0, 7}, 16});
 }

@@ -3,6 +3,9 @@
 //   deaths     an abort, after which all 6 ranks go on; then rank 1 dies; then rank 4
 //   meanwhile  rank 1 of 6 dies, and rank 3 so much later, while others shrink
 //   silence    rank 1 of 3 stops, and is killed once the others were told of it
+//   stops      rank 1 of 3 stops, at moments of a stream of shrinks until some were before, and
+//   some
+//              in an agreement on who is left
 //   refusal    3 ranks have an MPI that cannot do it
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
@@ -15,13 +18,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "collectives/checks/operation_checks.h"
+#include "end_to_end/programs/processes.h"
 #include "end_to_end/programs/verdicts.h"
 #include "muster/base/error.h"
 #include "muster/collectives/world.h"
@@ -121,18 +127,87 @@ void meanwhile(Communicator& world, Verdicts& verdicts, const std::filesystem::p
 
 void silence(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
   constexpr int kSilent = 1;
-  at::Tensor process = at::full({1}, static_cast<std::int64_t>(getpid()), at::kLong);
-  world.broadcast(process, kSilent).wait();
+  const std::int64_t process = processes_of(world)[kSilent];
   if (world.rank() == kSilent) raise(SIGSTOP);
-  wait_until_stopped(process.item<std::int64_t>());
+  wait_until_stopped(process);
   const milliseconds deadline(500);
   verdicts.expect<Timeout>(
       "silence", deadline + kAtOnce,
-      {"within 500 ms, still absent: rank 1 (last in broadcast, operation 1)", "end those"},
+      {"within 500 ms, still absent: rank 1 (last in all_gather, operation 1)", "end those"},
       [&] { world.shrink(deadline); });
   poll_until([&] { return std::filesystem::file_size(Verdicts::path(directory, 2)) > 0; });
-  if (world.rank() == 0) kill(static_cast<pid_t>(process.item<std::int64_t>()), SIGKILL);
+  if (world.rank() == 0) kill(static_cast<pid_t>(process), SIGKILL);
   expect_to_go_on("after its end", world, {0, 2}, verdicts);
+}
+
+[[noreturn]] void shrink_for_ever(std::unique_ptr<Communicator> part, milliseconds deadline) {
+  for (;;) part = part->shrink(deadline);
+}
+
+// Another thread stops the process, wherever in a shrink it is.
+void shrink_until_lost_and_stop(std::unique_ptr<Communicator> part, milliseconds deadline,
+                                std::chrono::microseconds delay) {
+  std::thread stopper([delay] {
+    const auto end = Clock::now() + delay;
+    while (Clock::now() < end) std::this_thread::yield();
+    kill(getpid(), SIGSTOP);
+  });
+  try {
+    shrink_for_ever(std::move(part), deadline);
+  } catch (const Error&) {
+  }
+  stopper.join();
+}
+
+/// What shrink() said of the stopped rank 1, soon enough; else why that was not right.
+struct Told {
+  bool right = false;
+  std::string message;
+};
+
+// Those that stop when all have agreed are missed in the meeting that follows, and in one more.
+Told shrink_until_told(std::unique_ptr<Communicator> part, milliseconds deadline) {
+  const Clock::time_point latest = Clock::now() + 2 * deadline + kAtOnce;
+  try {
+    shrink_for_ever(std::move(part), deadline);
+  } catch (const Timeout& error) {
+    const std::string message = error.what();
+    const bool named = message.find("still absent: rank 1 (") != std::string::npos;
+    return {named && Clock::now() < latest, message};
+  } catch (const std::exception& error) {
+    return {false, std::string("another error: ") + error.what()};
+  }
+}
+
+void stops(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
+  constexpr int kVictim = 1;
+  constexpr int kMostStops = 40;
+  const milliseconds deadline(500);
+  const auto victim = static_cast<pid_t>(processes_of(world)[kVictim]);
+  const std::filesystem::path enough = directory / "enough";
+  const Clock::time_point begin = Clock::now();
+  bool before = false;
+  bool in_agreement = false;
+  for (int i = 0; i < kMostStops && !std::filesystem::exists(enough); ++i) {
+    auto part = world.split(0, 0);
+    if (world.rank() == kVictim) {
+      shrink_until_lost_and_stop(std::move(part), deadline,
+                                 std::chrono::microseconds(2000 + 613 * i));
+    } else {
+      const Told told = shrink_until_told(std::move(part), deadline);
+      if (!told.right) verdicts.write("stop", false, begin, kDeadline, told.message);
+      before = before || told.message.find("lives to come within 500 ms") != std::string::npos;
+      in_agreement =
+          in_agreement || told.message.find("came to agree within 500 ms") != std::string::npos;
+      meet(directory, "told-" + std::to_string(i), world.rank(), {0, 2});
+      if (world.rank() == 0 && before && in_agreement) std::ofstream(enough).flush();
+      if (world.rank() == 0) kill(victim, SIGCONT);
+    }
+    meet(directory, "awake-" + std::to_string(i), world.rank(), {0, 1, 2});
+  }
+  const bool right = world.rank() != 0 || (before && in_agreement);
+  verdicts.write("stops", right, begin, milliseconds(120000),
+                 before ? "none in an agreement" : "none before an agreement");
 }
 
 void refusal(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {
@@ -159,6 +234,7 @@ void run(char** argv) {
       left = {0, 2, 4, 5};
     }
     if (kind == "silence") silence(all, verdicts, directory), left = {0, 2};
+    if (kind == "stops") stops(all, verdicts, directory), left = {0, 2};
     if (kind == "refusal") refusal(all, verdicts, directory), left = {0, 1, 2};
     verdicts.end();
   }
