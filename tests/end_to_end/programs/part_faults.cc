@@ -166,13 +166,8 @@ void split_for_ever(Communicator& part) {
   for (;;) part.split(0, 0);
 }
 
-// Another thread stops the process, wherever in a split it is.
 void split_until_lost_and_stop(Communicator& part, std::chrono::microseconds delay) {
-  std::thread stopper([delay] {
-    const auto end = Clock::now() + delay;
-    while (Clock::now() < end) std::this_thread::yield();
-    kill(getpid(), SIGSTOP);
-  });
+  std::thread stopper = stop_after(delay);
   try {
     split_for_ever(part);
   } catch (const Error&) {

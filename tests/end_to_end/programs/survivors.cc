@@ -144,14 +144,9 @@ void silence(Communicator& world, Verdicts& verdicts, const std::filesystem::pat
   for (;;) part = part->shrink(deadline);
 }
 
-// Another thread stops the process, wherever in a shrink it is.
 void shrink_until_lost_and_stop(std::unique_ptr<Communicator> part, milliseconds deadline,
                                 std::chrono::microseconds delay) {
-  std::thread stopper([delay] {
-    const auto end = Clock::now() + delay;
-    while (Clock::now() < end) std::this_thread::yield();
-    kill(getpid(), SIGSTOP);
-  });
+  std::thread stopper = stop_after(delay);
   try {
     shrink_for_ever(std::move(part), deadline);
   } catch (const Error&) {
