@@ -1,6 +1,7 @@
 // The checks and their messages.
 #include "tensor_checks.h"
 
+#include <limits>
 #include <sstream>
 
 #include "muster/base/error.h"
@@ -127,11 +128,12 @@ void check_output_like(OperationKind kind, const at::Tensor& output, const at::T
 
 void check_counts(OperationKind kind, const char* name, const at::Tensor& whole,
                   const std::vector<std::int64_t>& counts, int world_size) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   std::int64_t sum = 0;
   bool negative = false;
   for (const std::int64_t count : counts) {
     negative = negative || count < 0;
-    sum += count;
+    if (__builtin_add_overflow(sum, count, &sum)) sum = kMost;  // which no tensor has
   }
   if (counts.size() == static_cast<std::size_t>(world_size) && !negative && sum == whole.numel()) {
     return;

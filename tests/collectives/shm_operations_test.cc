@@ -1,13 +1,17 @@
 // Every operation between forked ranks over shared memory.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <limits>
 #include <tuple>
 
 #include "collectives/checks/operation_checks.h"
 #include "collectives/rank_processes.h"
+#include "muster/base/error.h"
 
 namespace muster::testing {
 namespace {
@@ -52,6 +56,17 @@ TEST(ShmTransport, SplitsWithoutEnd) {
   for (const RankEnd& end : run_ranks(*memory, 3, std::chrono::seconds(20), body)) {
     EXPECT_TRUE(end.exited_well) << "signal " << end.signal;
   }
+}
+
+// 3 times the largest of them is small.
+TEST(ShmTransport, RefusesCountsWhoseSumOverflows) {
+  run_ranks(3, [](int, Communicator& communicator) {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    const at::Tensor tensor = at::zeros({3});
+    EXPECT_THROW(communicator.all_gather(tensor, at::zeros({5}), {kMost, kMost, 5}), ConfigError);
+    EXPECT_THROW(communicator.all_to_all(tensor, {1, 1, 1}, at::zeros({3}), {kMost, kMost, 5}),
+                 ConfigError);
+  });
 }
 
 TEST(ShmTransport, RunsManyOperationsInFlight) {
