@@ -79,6 +79,9 @@ std::optional<LazyValues> lazy_values(const at::Tensor& tensor) {
   if (tensor.is_conj()) return LazyValues{"a conjugated view", "pass tensor.resolve_conj()"};
   if (tensor.is_neg()) return LazyValues{"a negated view", "pass tensor.resolve_neg()"};
   if (tensor._is_zerotensor()) return LazyValues{"zeros without memory", "pass tensor.clone()"};
+  if (tensor.numel() > 0 && tensor.const_data_ptr() == nullptr) {
+    return LazyValues{"one without memory", "get its values back first, or pass a copy"};
+  }
   return std::nullopt;
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/native/Resize.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -62,6 +63,17 @@ TEST_F(SingleRank, RefusesViewsWithValuesYetToBeComputed) {
               AllOf(HasSubstr("broadcast"), HasSubstr("zeros without memory")));
   const auto window = communicator_.open_window(3, at::kComplexFloat);
   EXPECT_THAT(refusal([&] { window->read(0, 0, conjugate); }), HasSubstr("resolve_conj()"));
+}
+
+// As whoever shards parameters frees those that are not needed: the tensor keeps its sizes.
+TEST_F(SingleRank, RefusesTensorsWhoseMemoryWasGivenBack) {
+  const at::Tensor freed = at::ones({3});
+  at::native::resize_bytes_cpu(freed.storage().unsafeGetStorageImpl(), 0);
+  EXPECT_THAT(refusal([&] { communicator_.all_reduce(freed); }),
+              AllOf(HasSubstr("all_reduce: expected a tensor whose values are in its memory"),
+                    HasSubstr("one without memory")));
+  const auto window = communicator_.open_window(3, at::kFloat);
+  EXPECT_THAT(refusal([&] { window->read(0, 0, freed); }), HasSubstr("without memory"));
 }
 
 TEST_F(SingleRank, RefusesUndefinedTensors) {
