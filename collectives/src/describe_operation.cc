@@ -47,10 +47,7 @@ Operation describe_meeting(OperationKind kind) {
 }
 
 Operation describe_open_window(std::int64_t numel, at::ScalarType dtype) {
-  if (numel < 0) {
-    reject(OperationKind::kOpenWindow, "a number of elements of at least 0", std::to_string(numel),
-           "correct the size");
-  }
+  check_size(operation_name(OperationKind::kOpenWindow), numel, dtype);
   Operation operation;
   operation.signature = signature_of(OperationKind::kOpenWindow, at::empty({0}, dtype));
   operation.signature.numel = numel;

@@ -11,6 +11,7 @@
 
 #include "muster/base/error.h"
 #include "muster/base/log.h"
+#include "tensor_checks.h"
 #include "transport_window.h"
 
 namespace muster::internal {
@@ -271,12 +272,8 @@ namespace {
 template <typename Allocate>
 at::Tensor allocate(const char* name, std::int64_t numel, at::ScalarType dtype, at::Device device,
                     const Allocate& allocate_bytes) {
-  if (numel < 0) {
-    throw ConfigError(std::string(name) + ": expected a number of elements of at least 0, found " +
-                      std::to_string(numel) + "; correct the size");
-  }
   const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(device);
-  const auto bytes = numel * static_cast<std::int64_t>(c10::elementSize(dtype));
+  const std::int64_t bytes = check_size(name, numel, dtype);
   std::shared_ptr<std::byte> memory;
   if (bytes > 0) {
     memory = allocate_bytes(bytes);

@@ -98,7 +98,8 @@ std::uint64_t SymmetricMemory::log_at(std::uint64_t logs, std::size_t group) {
   return logs + group * round_up(sizeof(Log), kLargestPageBytes);
 }
 
-// Whoever loses the race for the entry leaves a hole: addresses, but no memory.
+// Whoever loses the race for the entry leaves a hole: addresses, but no memory. A request for which
+// there is no room leaves nothing, so that a smaller one may follow.
 std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
   if (allocations_ == kMaxAllocations) {
     throw ConfigError("symmetric memory: expected at most " + std::to_string(kMaxAllocations) +
@@ -106,6 +107,8 @@ std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
                       "slices");
   }
   LogEntry& entry = log_->entries[allocations_];
+  std::uint64_t offset = entry.offset.load();
+  const std::uint64_t candidate = offset == 0 ? group_.memory->reserve(bytes) : 0;
   std::uint64_t agreed_bytes = 0;
   if (!entry.bytes.compare_exchange_strong(agreed_bytes, bytes) && agreed_bytes != bytes) {
     throw ConfigError("symmetric memory: expected allocation " + std::to_string(allocations_) +
@@ -114,9 +117,7 @@ std::uint64_t SymmetricMemory::place_next(std::uint64_t bytes) {
                       "; every rank must call allocate_symmetric with the same sizes in the same "
                       "order");
   }
-  std::uint64_t offset = entry.offset.load();
   if (offset == 0) {
-    const std::uint64_t candidate = group_.memory->reserve(bytes);
     offset = entry.offset.compare_exchange_strong(offset, candidate) ? candidate : offset;
   }
   ++allocations_;
@@ -137,7 +138,9 @@ std::byte* SymmetricMemory::allocate_shared(std::int64_t bytes) {
 
 std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const std::uint64_t stride = odd_pages(static_cast<std::uint64_t>(bytes));
+  // What is more than there is stays so, and the copies together do not overflow.
+  const std::uint64_t stride =
+      odd_pages(std::min(static_cast<std::uint64_t>(bytes), NodeMemory::kCapacityBytes));
   const std::uint64_t total = stride * static_cast<std::uint64_t>(group_.world_size());
   const std::uint64_t offset = place_next(total);
   const Block block{offset, stride, group_.memory->map(offset, total)};

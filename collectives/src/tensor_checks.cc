@@ -149,6 +149,15 @@ void check_counts(OperationKind kind, const char* name, const at::Tensor& whole,
          "correct the counts");
 }
 
+std::int64_t check_size(const char* what, std::int64_t numel, at::ScalarType dtype) {
+  const auto element_bytes = static_cast<std::int64_t>(c10::elementSize(dtype));
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max() / element_bytes;
+  if (numel >= 0 && numel <= most) return numel * element_bytes;
+  throw ConfigError(
+      std::string(what) + ": expected a number of elements of at least 0, and at most " +
+      std::to_string(most) + ", found " + std::to_string(numel) + "; correct the size");
+}
+
 void check_root(OperationKind kind, int root, int world_size) {
   if (root >= 0 && root < world_size) return;
   reject(kind, "a root in [0, " + std::to_string(world_size) + ")", std::to_string(root),

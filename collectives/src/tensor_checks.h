@@ -48,6 +48,8 @@ void check_output_like(OperationKind kind, const at::Tensor& output, const at::T
 /// `name`.
 void check_counts(OperationKind kind, const char* name, const at::Tensor& whole,
                   const std::vector<std::int64_t>& counts, int world_size);
+/// `what` asks for memory; returns its bytes. Throws unless they can be counted.
+std::int64_t check_size(const char* what, std::int64_t numel, at::ScalarType dtype);
 void check_root(OperationKind kind, int root, int world_size);
 /// A dtype that `op` can combine.
 DType check_reducible(OperationKind kind, const at::Tensor& tensor, ReduceOp op);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "muster/base/error.h"
@@ -79,7 +78,11 @@ std::shared_ptr<std::byte> allocate_zeroed(std::int64_t bytes) {
   const std::size_t rounded =
       (static_cast<std::size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
   void* memory = std::aligned_alloc(kAlignment, rounded);
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) {
+    throw ConfigError("memory: expected " + std::to_string(rounded) +
+                      " bytes more for this process, found that the system has not as many; use a "
+                      "smaller model, or fewer ranks on the node");
+  }
   std::memset(memory, 0, rounded);
   return {static_cast<std::byte*>(memory), [](std::byte* bytes_) { std::free(bytes_); }};
 }

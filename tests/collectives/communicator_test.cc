@@ -76,6 +76,18 @@ TEST_F(SingleRank, RefusesTensorsWhoseMemoryWasGivenBack) {
   EXPECT_THAT(refusal([&] { window->read(0, 0, freed); }), HasSubstr("without memory"));
 }
 
+TEST_F(SingleRank, RefusesMoreElementsThanAnyMemoryHas) {
+  for (const std::int64_t numel : {std::int64_t{1} << 62, std::int64_t{1} << 61}) {
+    EXPECT_THAT(refusal([&] { communicator_.allocate_symmetric(numel, at::kFloat); }),
+                AllOf(HasSubstr("allocate_symmetric: expected"), HasSubstr(std::to_string(numel))));
+    EXPECT_THAT(refusal([&] { communicator_.allocate_shared(numel, at::kFloat); }),
+                HasSubstr("allocate_shared: expected"));
+    EXPECT_THAT(refusal([&] { communicator_.open_window(numel, at::kFloat); }),
+                HasSubstr("open_window: expected"));
+  }
+  communicator_.barrier().wait();
+}
+
 TEST_F(SingleRank, RefusesUndefinedTensors) {
   EXPECT_THAT(refusal([&] { communicator_.broadcast(at::Tensor(), 0); }),
               HasSubstr("broadcast: expected a tensor, found an undefined one"));

@@ -58,6 +58,21 @@ TEST(ShmTransport, SplitsWithoutEnd) {
   }
 }
 
+// Where the ranks' copies together are more than 2^64 bytes, too; and a smaller one has room after.
+TEST(ShmTransport, RefusesMoreSymmetricMemoryThanThereIs) {
+  run_ranks(4, [](int rank, Communicator& communicator) {
+    for (const int power : {62, 61, 45, 40}) {
+      const std::int64_t numel = std::int64_t{1} << power;
+      EXPECT_THROW(communicator.allocate_symmetric(numel, at::kByte), ConfigError) << power;
+      EXPECT_THROW(communicator.allocate_shared(numel, at::kByte), ConfigError) << power;
+    }
+    at::Tensor tensor = communicator.allocate_symmetric(100000, at::kFloat);
+    tensor.fill_(rank + 1);
+    communicator.all_reduce(tensor).wait();
+    EXPECT_EQ(tensor[99999].item<float>(), 10.0f);
+  });
+}
+
 // 3 times the largest of them is small.
 TEST(ShmTransport, RefusesCountsWhoseSumOverflows) {
   run_ranks(3, [](int, Communicator& communicator) {
