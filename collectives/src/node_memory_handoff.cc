@@ -7,11 +7,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "deadline.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -49,6 +51,9 @@ std::string unguessable_name() {
   return "muster-" + std::to_string(words[0]) + "-" + std::to_string(words[1]);
 }
 
+// poll() counts milliseconds in int.
+constexpr std::chrono::milliseconds kLongestPoll = std::chrono::hours(1);
+
 // False when the time is over.
 bool wait_readable(int fd, std::chrono::steady_clock::time_point deadline) {
   for (;;) {
@@ -56,7 +61,8 @@ bool wait_readable(int fd, std::chrono::steady_clock::time_point deadline) {
         deadline - std::chrono::steady_clock::now());
     if (left.count() < 0) return false;
     pollfd waited{fd, POLLIN, 0};
-    const int ready = poll(&waited, 1, static_cast<int>(left.count()) + 1);
+    const auto look = std::min(left, kLongestPoll);
+    const int ready = poll(&waited, 1, static_cast<int>(look.count()) + 1);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) throw_system_error("poll");
   }
@@ -114,7 +120,7 @@ DescriptorServer::DescriptorServer() : name_(unguessable_name()) {
 DescriptorServer::~DescriptorServer() { close(socket_); }
 
 void DescriptorServer::serve(int fd, int clients, std::chrono::milliseconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const auto deadline = deadline_after(timeout);
   for (int served = 0; served < clients;) {
     if (!wait_readable(socket_, deadline)) {
       throw Timeout("joining: expected " + std::to_string(clients) +
@@ -138,7 +144,7 @@ int receive_descriptor(const std::string& name, std::chrono::milliseconds timeou
     throw PeerLost("joining: the first rank of this node is gone (" + errno_text(errno) +
                    "); see its output");
   }
-  if (!wait_readable(server.fd(), std::chrono::steady_clock::now() + timeout)) {
+  if (!wait_readable(server.fd(), deadline_after(timeout))) {
     throw Timeout("joining: expected the node's memory from its first rank within " +
                   std::to_string(timeout.count()) + " ms; see that rank's output");
   }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "deadline.h"
 #include "flight_call.h"
 #include "muster/base/error.h"
 
@@ -58,7 +59,7 @@ class OperationQueue::Item : public WorkState {
   }
 
   bool wait_for(std::chrono::milliseconds timeout) override {
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    const auto deadline = deadline_after(timeout);
     if (!done() && !queue_->wait_until(*this, deadline)) return false;
     wait();
     return true;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "deadline.h"
 #include "muster/base/error.h"
 
 namespace muster::internal {
@@ -87,7 +88,7 @@ Members Reception::wait_for_admission(const std::shared_ptr<NodeMemory>& memory,
                                       std::chrono::milliseconds timeout) {
   Reception reception(*memory);
   reception.come(rank, slot);
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const auto deadline = deadline_after(timeout);
   for (;;) {
     const std::uint32_t seen = reception.desk_->news.load();
     if (const std::uint64_t charter = reception.desk_->charter.load(); charter != 0) {

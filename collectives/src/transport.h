@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "deadline.h"
 #include "muster/collectives/work.h"
 #include "operation.h"
 
@@ -52,6 +53,7 @@ class OperationRun {
         communicator_(communicator),
         timeout_(timeout),
         started_(std::chrono::steady_clock::now()),
+        deadline_(deadline_after(timeout, started_)),
         interruption_(interruption),
         waiters_(waiters) {}
 
@@ -70,7 +72,7 @@ class OperationRun {
   std::uint64_t sequence() const { return sequence_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   std::chrono::steady_clock::time_point started() const { return started_; }
-  bool overdue() const { return std::chrono::steady_clock::now() - started_ > timeout_; }
+  bool overdue() const { return std::chrono::steady_clock::now() > deadline_; }
   /// "send(float32, 64 elements) to rank 1".
   std::string call() const;
   /// "all_reduce(sum, float32, 64 elements), operation 12".
@@ -88,6 +90,7 @@ class OperationRun {
   const std::string& communicator_;
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::time_point started_;
+  std::chrono::steady_clock::time_point deadline_;
   const Interruption& interruption_;
   const std::atomic<int>& waiters_;
 };

@@ -88,6 +88,19 @@ TEST_F(SingleRank, RefusesMoreElementsThanAnyMemoryHas) {
   communicator_.barrier().wait();
 }
 
+// Not till some moment in the past, which is what the sum of the clock and such a time comes to.
+TEST_F(SingleRank, WaitsForAsLongAsCanBeSaid) {
+  for (const auto time : {std::chrono::milliseconds::max(), std::chrono::milliseconds::max() / 2}) {
+    EXPECT_TRUE(communicator_.barrier().wait_for(time));
+  }
+  for (const auto time : {std::chrono::milliseconds::min(), std::chrono::milliseconds(-1)}) {
+    Work work = communicator_.barrier();
+    work.wait_for(time);
+    work.wait();
+    EXPECT_TRUE(work.wait_for(time));
+  }
+}
+
 TEST_F(SingleRank, RefusesUndefinedTensors) {
   EXPECT_THAT(refusal([&] { communicator_.broadcast(at::Tensor(), 0); }),
               HasSubstr("broadcast: expected a tensor, found an undefined one"));

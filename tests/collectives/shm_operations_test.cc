@@ -84,6 +84,20 @@ TEST(ShmTransport, RefusesCountsWhoseSumOverflows) {
   });
 }
 
+// Nobody is late.
+TEST(ShmTransport, NeedsNoDeadline) {
+  const auto memory = NodeMemory::create(2, 0);
+  const auto body = [](int, Communicator& communicator) {
+    at::Tensor tensor = at::ones({100000});
+    for (int i = 0; i < 100; ++i) communicator.all_reduce(tensor, ReduceOp::kMax).wait();
+    const auto next = communicator.shrink(std::chrono::milliseconds::max());
+    EXPECT_EQ(next->world_size(), 2);
+  };
+  for (const RankEnd& end : run_ranks(*memory, 2, std::chrono::milliseconds::max(), body)) {
+    EXPECT_TRUE(end.exited_well) << "signal " << end.signal;
+  }
+}
+
 TEST(ShmTransport, RunsManyOperationsInFlight) {
   for (const int world_size : {2, 3, 8}) {
     run_ranks(world_size,

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "deadline.h"
 #include "mpi/mpi_nap.h"
 #include "mpi/mpi_transfers.h"
 #include "muster/base/error.h"
