@@ -40,31 +40,37 @@ std::vector<int> ShmTransport::ranks_sharing_memory() const {
   return everyone;
 }
 
-// First all ranks come together, so that whoever calls something else is known by name. The memory
-// is new, and there for all once it is for one.
+// In memory of its own, so that it goes back when all ranks have closed the window.
 WindowMemory ShmTransport::open_window(const OperationRun& run, std::int64_t bytes) {
-  greet(run);
-  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
+  NodeGroup group = memory_->group();
+  group.log_offset = reserve_logs(run, 1);
+  const auto memory = std::make_shared<SymmetricMemory>(std::move(group), rank_);
+  const std::vector<std::byte*> copies = memory->allocate_copies(bytes);
   std::byte* const own = copies[static_cast<std::size_t>(rank_)];
-  return {{own, [memory = memory_](std::byte*) {}}, {copies.begin(), copies.end()}, nullptr};
+  return {{own, [memory](std::byte*) {}}, {copies.begin(), copies.end()}, nullptr};
 }
 
 std::unique_ptr<Transfer> ShmTransport::start_transfer(const OperationRun& run) {
   return channels_.start(run);
 }
 
-// Rank 0 reserves the logs of all parts. It says where in the node's memory they are, and needs no
-// entry in this communicator's log, of which there are not so many.
+// All ranks come together, so that whoever calls something else is known by name. Rank 0 reserves,
+// and says where in the node's memory: that needs no entry in this communicator's log, of which
+// there are not so many.
+std::uint64_t ShmTransport::reserve_logs(const OperationRun& run, std::size_t groups) {
+  Announcement& announced = rendezvous_.new_announcement();
+  announced.signature = run.operation().signature;
+  if (rank_ == 0) announced.output_location = memory_->reserve_logs(groups);
+  rendezvous_.begin(run);
+  return rendezvous_.announcement(0).output_location;
+}
+
 std::unique_ptr<Transport> ShmTransport::split(const OperationRun& run,
                                                const std::vector<std::vector<int>>& parts,
                                                int own) {
-  Announcement& announced = rendezvous_.new_announcement();
-  announced.signature = run.operation().signature;
-  if (rank_ == 0) announced.output_location = memory_->reserve_logs(parts.size());
-  rendezvous_.begin(run);
+  const std::uint64_t logs = reserve_logs(run, parts.size());
   if (own < 0) return nullptr;
   const auto part = static_cast<std::size_t>(own);
-  const std::uint64_t logs = rendezvous_.announcement(0).output_location;
   NodeGroup group{memory_->group().memory, {}, SymmetricMemory::log_at(logs, part)};
   for (const int rank : parts[part]) {
     group.slots.push_back(memory_->group().slots[static_cast<std::size_t>(rank)]);

@@ -60,6 +60,7 @@ class ShmTransport : public Transport {
   template <typename PartAt>
   void copy_in(const Operation& op, const Range<PartAt>& range);
 
+  std::uint64_t reserve_logs(const OperationRun& run, std::size_t groups);
   void announce(const Operation& op);
   std::int64_t check_counts(const OperationRun& run);
   bool all_symmetric(const Operation& op);

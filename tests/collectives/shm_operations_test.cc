@@ -58,6 +58,32 @@ TEST(ShmTransport, SplitsWithoutEnd) {
   }
 }
 
+// What a window had goes back with it, too.
+TEST(ShmTransport, OpensWindowsWithoutEnd) {
+  constexpr int kWindows = 9000;
+  constexpr std::int64_t kNumel = 1 << 16;
+  const auto memory = NodeMemory::create(2, 0);
+  const auto body = [&](int rank, Communicator& communicator) {
+    for (int i = 0; i < kWindows; ++i) {
+      const auto window = communicator.open_window(kNumel, at::kByte);
+      window->own().fill_(rank + i % 7);
+      if (i % 100 != 0) continue;
+      communicator.barrier().wait();
+      at::Tensor theirs = at::empty({kNumel}, at::kByte);
+      window->read(1 - rank, 0, theirs).wait();
+      ASSERT_EQ(theirs[kNumel - 1].item<int>(), 1 - rank + i % 7);
+      communicator.barrier().wait();
+    }
+    communicator.barrier().wait();
+    struct stat info {};
+    ASSERT_EQ(fstat(memory->fd(), &info), 0);
+    EXPECT_LT(info.st_blocks * 512, 16 << 20);
+  };
+  for (const RankEnd& end : run_ranks(*memory, 2, std::chrono::seconds(20), body)) {
+    EXPECT_TRUE(end.exited_well) << "signal " << end.signal;
+  }
+}
+
 // Where the ranks' copies together are more than 2^64 bytes, too; and a smaller one has room after.
 TEST(ShmTransport, RefusesMoreSymmetricMemoryThanThereIs) {
   run_ranks(4, [](int rank, Communicator& communicator) {

@@ -121,8 +121,9 @@ class MpiReader::Read : public WorkState {
   std::exception_ptr failure_;
 };
 
-MpiReader::MpiReader(MpiLink link, const std::byte* own, std::chrono::milliseconds timeout)
-    : link_(std::move(link)), own_(own), timeout_(timeout), peers_(link_) {
+MpiReader::MpiReader(MpiLink link, std::shared_ptr<const std::byte> own,
+                     std::chrono::milliseconds timeout)
+    : link_(std::move(link)), own_(std::move(own)), timeout_(timeout), peers_(link_) {
   server_ = std::thread([this] { serve(); });
 }
 
@@ -136,7 +137,9 @@ MpiReader::~MpiReader() {
   for (const Reply& reply : replies_) left.push_back(reply.request);
   peers_.adopt_messages(left);
   peers_.leave();
-  if (peers_.memory_in_flight()) keep_for_ever(std::move(left_));
+  if (!peers_.memory_in_flight()) return;
+  keep_for_ever(std::move(left_));
+  keep_for_ever(std::move(own_));
 }
 
 std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t offset_bytes) {
@@ -164,7 +167,7 @@ bool MpiReader::answer(int from) {
   Request request{};
   if (!link_.take(from, MpiTag::kRead, &request, sizeof(request))) return false;
   Reply reply{from, MPI_REQUEST_NULL};
-  if (link_.send(from, MpiTag::kReadReply, own_ + request.offset_bytes,
+  if (link_.send(from, MpiTag::kReadReply, own_.get() + request.offset_bytes,
                  static_cast<int>(request.bytes), &reply.request) == MPI_SUCCESS) {
     replies_.push_back(reply);
   }

@@ -21,9 +21,9 @@ namespace muster::internal {
 /// neither a deadline nor ULFM, and are not for several threads.
 class MpiReader : public RemoteReader {
  public:
-  /// What `link` names belongs to this alone. Others read from `own`, which outlives this; reads
-  /// may take as long as `timeout`.
-  MpiReader(MpiLink link, const std::byte* own, std::chrono::milliseconds timeout);
+  /// What `link` names belongs to this alone. Others read from `own`; reads may take as long as
+  /// `timeout`.
+  MpiReader(MpiLink link, std::shared_ptr<const std::byte> own, std::chrono::milliseconds timeout);
   ~MpiReader() override;
 
   std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes) override;
@@ -47,7 +47,7 @@ class MpiReader : public RemoteReader {
   bool end_replies();
 
   const MpiLink link_;
-  const std::byte* const own_;
+  std::shared_ptr<const std::byte> own_;
   const std::chrono::milliseconds timeout_;
   MpiPeers peers_;  // of the reading thread
   const Interruption never_;

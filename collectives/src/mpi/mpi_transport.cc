@@ -79,11 +79,11 @@ std::unique_ptr<Transport> MpiTransport::split(const OperationRun& run,
 }
 
 std::unique_ptr<RemoteReader> MpiTransport::open_reader(const OperationRun& run,
-                                                        const std::byte* own) {
+                                                        std::shared_ptr<const std::byte> own) {
   std::vector<int> everyone(static_cast<std::size_t>(world_size_));
   std::iota(everyone.begin(), everyone.end(), 0);
   std::optional<MpiLink> link = make_link(run, {everyone}, 0);
-  return std::make_unique<MpiReader>(std::move(*link), own, run.timeout());
+  return std::make_unique<MpiReader>(std::move(*link), std::move(own), run.timeout());
 }
 
 WindowMemory MpiTransport::open_window(const OperationRun& run, std::int64_t bytes) {
@@ -91,7 +91,7 @@ WindowMemory MpiTransport::open_window(const OperationRun& run, std::int64_t byt
   std::shared_ptr<std::byte> own = allocate_zeroed(bytes);
   std::vector<const std::byte*> mapped(static_cast<std::size_t>(world_size_));
   mapped[static_cast<std::size_t>(rank_)] = own.get();
-  std::unique_ptr<RemoteReader> reader = open_reader(run, own.get());
+  std::unique_ptr<RemoteReader> reader = open_reader(run, own);
   return {std::move(own), std::move(mapped), std::move(reader)};
 }
 

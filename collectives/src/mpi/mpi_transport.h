@@ -49,7 +49,8 @@ class MpiTransport : public Transport {
   std::optional<MpiLink> make_link(const OperationRun& run,
                                    const std::vector<std::vector<int>>& parts, int own);
   /// The MPI side of open_window(), after a greet(): `own` is read by others.
-  std::unique_ptr<RemoteReader> open_reader(const OperationRun& run, const std::byte* own);
+  std::unique_ptr<RemoteReader> open_reader(const OperationRun& run,
+                                            std::shared_ptr<const std::byte> own);
   /// The MPI side of regroup().
   MpiRegroup::Remnant regroup_link(const OperationRun& run, Regrouping how) {
     return regroup_.agree(run, how);

@@ -252,32 +252,39 @@ void NodesTransport::give_up(const std::exception_ptr& error) noexcept {
   flat_.give_up(error);
 }
 
-// The node's first rank reserves the logs of all parts, and says where in one meeting more: once
-// all ranks are known to be in the same call.
+// Once all ranks are known to be in the same call the node's first one reserves, and says where in
+// one meeting more.
+std::uint64_t NodesTransport::reserve_logs(const OperationRun& run, std::size_t groups) {
+  flat_.greet(run);
+  Announcement& announced = rendezvous_.new_announcement();
+  if (local_rank_ == 0) announced.output_location = memory_->reserve_logs(groups);
+  rendezvous_.meet(run);
+  return rendezvous_.announcement(0).output_location;
+}
+
 std::unique_ptr<Transport> NodesTransport::split(const OperationRun& run,
                                                  const std::vector<std::vector<int>>& parts,
                                                  int own) {
-  flat_.greet(run);
-  Announcement& announced = rendezvous_.new_announcement();
-  if (local_rank_ == 0) announced.output_location = memory_->reserve_logs(parts.size());
-  rendezvous_.meet(run);
+  const std::uint64_t logs = reserve_logs(run, parts.size());
   std::optional<MpiLink> link = flat_.make_link(run, parts, own);
   if (!link) return nullptr;
   const auto part = static_cast<std::size_t>(own);
-  const std::uint64_t logs = rendezvous_.announcement(0).output_location;
   return transport_of(parts[part], std::move(*link), SymmetricMemory::log_at(logs, part));
 }
 
 WindowMemory NodesTransport::open_window(const OperationRun& run, std::int64_t bytes) {
-  flat_.greet(run);
-  const std::vector<std::byte*> copies = memory_->allocate_copies(bytes);
-  std::byte* const own = copies[static_cast<std::size_t>(local_rank_)];
+  NodeGroup group = memory_->group();
+  group.log_offset = reserve_logs(run, 1);
+  const auto memory = std::make_shared<SymmetricMemory>(std::move(group), local_rank_);
+  const std::vector<std::byte*> copies = memory->allocate_copies(bytes);
+  const std::shared_ptr<std::byte> own(copies[static_cast<std::size_t>(local_rank_)],
+                                       [memory](std::byte*) {});
   const std::vector<int>& ranks = layout_.ranks_of(node_);
   std::vector<const std::byte*> mapped(static_cast<std::size_t>(layout_.world_size()));
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     mapped[static_cast<std::size_t>(ranks[i])] = copies[i];
   }
-  return {{own, [memory = memory_](std::byte*) {}}, std::move(mapped), flat_.open_reader(run, own)};
+  return {own, std::move(mapped), flat_.open_reader(run, own)};
 }
 
 NextGeneration NodesTransport::regroup(const OperationRun& run, Regrouping how) {

@@ -53,6 +53,7 @@ class NodesTransport : public Transport {
  private:
   class Reduction;
 
+  std::uint64_t reserve_logs(const OperationRun& run, std::size_t groups);
   NodeGroup local_group(const std::vector<int>& part, std::uint64_t log_offset) const;
   /// Of the ranks that `part` lists, which have `link`.
   std::unique_ptr<Transport> transport_of(const std::vector<int>& part, MpiLink link,
