@@ -133,8 +133,10 @@ class RemoteReader {
   virtual ~RemoteReader() = default;
 
   /// Bytes [offset_bytes, offset_bytes + the read's) of rank read.peer's memory go to read.output,
-  /// which stays valid until the read has ended or this is gone. The caller stays in one thread.
-  virtual std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes) = 0;
+  /// which lies in `memory`: kept until nothing may write to it any more. The caller stays in one
+  /// thread.
+  virtual std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes,
+                                           std::shared_ptr<void> memory) = 0;
 };
 
 /// As much memory of every rank, for the others to read.

@@ -36,13 +36,6 @@ at::Tensor tensor_of(const std::shared_ptr<std::byte>& memory, std::int64_t nume
 TransportWindow::TransportWindow(WindowMemory memory, std::int64_t numel, at::ScalarType dtype)
     : memory_(std::move(memory)), own_(tensor_of(memory_.own, numel, dtype)) {}
 
-// What an error left under way may still be written to: its memory stays for ever.
-TransportWindow::~TransportWindow() {
-  for (UnderWay& left : under_way_) {
-    if (!left.read->done()) keep_for_ever(std::move(left.to));
-  }
-}
-
 void TransportWindow::check(int from, std::int64_t begin, const at::Tensor& to) const {
   const auto problem = [](const std::string& expected, const std::string& found,
                           const char* advice) {
@@ -78,9 +71,9 @@ Work TransportWindow::read(int from, std::int64_t begin, at::Tensor to) {
     }
     return Work(std::make_shared<EndedRead>());
   }
-  std::erase_if(under_way_, [](const UnderWay& earlier) { return earlier.read->done(); });
-  under_way_.push_back({memory_.reader->start(describe_read(to, from), begin * element_bytes), to});
-  return Work(under_way_.back().read);
+  const Operation operation = describe_read(to, from);
+  return Work(memory_.reader->start(operation, begin * element_bytes,
+                                    std::make_shared<at::Tensor>(std::move(to))));
 }
 
 }  // namespace muster::internal

@@ -3,8 +3,6 @@
 #define MUSTER_COLLECTIVES_SRC_TRANSPORT_WINDOW_H_
 
 #include <cstdint>
-#include <memory>
-#include <vector>
 
 #include "muster/collectives/window.h"
 #include "transport.h"
@@ -14,7 +12,6 @@ namespace muster::internal {
 class TransportWindow : public Window {
  public:
   TransportWindow(WindowMemory memory, std::int64_t numel, at::ScalarType dtype);
-  ~TransportWindow() override;
 
   const at::Tensor& own() const override { return own_; }
   /// From mapped memory at once; else by the reader.
@@ -23,15 +20,8 @@ class TransportWindow : public Window {
  private:
   void check(int from, std::int64_t begin, const at::Tensor& to) const;
 
-  /// What the reader may write to until the read has ended, whoever has forgotten it.
-  struct UnderWay {
-    std::shared_ptr<WorkState> read;
-    at::Tensor to;
-  };
-
   WindowMemory memory_;
   at::Tensor own_;
-  std::vector<UnderWay> under_way_;
 };
 
 }  // namespace muster::internal

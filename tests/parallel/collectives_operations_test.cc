@@ -8,6 +8,7 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -210,6 +211,24 @@ TEST(CollectivesOperations, AWindowIsReadWithoutTheOthersHelp) {
     }
     g_communicator->barrier().wait();
   }
+}
+
+TEST(CollectivesOperations, AReadIsDoneWhetherOrNotAnybodyWaits) {
+  constexpr std::int64_t kNumel = 100000;
+  const std::unique_ptr<Window> window = g_communicator->open_window(kNumel, at::kInt);
+  at::Tensor own = window->own();
+  own.fill_(g_communicator->rank());
+  g_communicator->barrier().wait();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (int from = 0; from < g_communicator->world_size(); ++from) {
+    at::Tensor theirs = at::empty({kNumel}, at::kInt);
+    const Work read = window->read(from, 0, theirs);
+    while (!read.done() && std::chrono::steady_clock::now() < end) {
+    }
+    EXPECT_TRUE(read.done()) << from;
+    EXPECT_TRUE(theirs.eq(from).all().item<bool>()) << from;
+  }
+  g_communicator->barrier().wait();
 }
 
 TEST(CollectivesOperations, AReadThatOutlivesItsWindowSaysSo) {

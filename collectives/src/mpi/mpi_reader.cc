@@ -26,10 +26,12 @@ constexpr int kIdleRoundsBeforeNap = 50;
 /// One read, in pieces. Where it outlives the reader it has been closed.
 class MpiReader::Read : public WorkState {
  public:
-  Read(MpiReader& reader, const Operation& operation, std::int64_t offset_bytes)
+  Read(MpiReader& reader, const Operation& operation, std::int64_t offset_bytes,
+       std::shared_ptr<void> memory)
       : reader_(reader),
         operation_(operation),
-        run_(operation_, reader.reads_++, kName, reader.timeout_, reader.never_, reader.waiters_) {
+        run_(operation_, reader.reads_++, kName, reader.timeout_, reader.never_, reader.waiters_),
+        memory_(std::move(memory)) {
     transfers_.emplace(reader.link_, reader.peers_, run_);
     const std::int64_t bytes = operation.part_bytes();
     for (std::int64_t begin = 0; begin < bytes; begin += kMostBytes) {
@@ -45,7 +47,13 @@ class MpiReader::Read : public WorkState {
 
   ~Read() override { let_go(); }
 
-  bool done() const override { return ended_; }
+  /// Looks for itself: nobody else does while nobody waits.
+  bool done() const override {
+    look();
+    return is_over();
+  }
+
+  bool ended() const { return ended_; }
 
   /// The reader ends: what has not been read by now never is.
   void close() {
@@ -64,19 +72,17 @@ class MpiReader::Read : public WorkState {
       transfers_->finish();
       return true;
     });
+    if (failure_) std::rethrow_exception(failure_);
   }
 
   bool wait_for(std::chrono::milliseconds timeout) override {
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
-    end_by([&] {
-      while (!transfers_->test_all()) {
-        transfers_->check();
-        if (std::chrono::steady_clock::now() > deadline) return false;
-        std::this_thread::sleep_for(kNap);
-      }
-      return true;
-    });
-    return ended_ || failure_ != nullptr;
+    const auto deadline = deadline_after(timeout);
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(kNap);
+    }
+    wait();
+    return true;
   }
 
  private:
@@ -92,15 +98,23 @@ class MpiReader::Read : public WorkState {
     }
   }
 
+  bool is_over() const { return ended_ || failure_ != nullptr; }
+
+  void look() const {
+    end_by([this] {
+      if (transfers_->test_all()) return true;
+      transfers_->check();
+      return false;
+    });
+  }
+
   template <typename Step>
-  void end_by(const Step& step) {
-    if (failure_) std::rethrow_exception(failure_);
-    if (ended_) return;
+  void end_by(const Step& step) const {
+    if (is_over()) return;
     try {
       ended_ = step();
     } catch (...) {
       failure_ = std::current_exception();
-      throw;
     }
     if (ended_) transfers_.reset();
   }
@@ -108,17 +122,19 @@ class MpiReader::Read : public WorkState {
   /// What is under way is the reader's to end.
   void let_go() {
     if (!transfers_) return;
-    reader_.left_.push_back(std::move(requests_));
+    reader_.left_.push_back({std::move(requests_), std::move(memory_)});
     transfers_.reset();
   }
 
   MpiReader& reader_;
   const Operation operation_;
   const OperationRun run_;
+  std::shared_ptr<void> memory_;
   std::vector<Request> requests_;
-  std::optional<MpiTransfers> transfers_;  // as long as the reader is needed, and there
-  bool ended_ = false;
-  std::exception_ptr failure_;
+  // Whoever looks may find that it is over.
+  mutable std::optional<MpiTransfers> transfers_;  // as long as the reader is needed, and there
+  mutable bool ended_ = false;
+  mutable std::exception_ptr failure_;
 };
 
 MpiReader::MpiReader(MpiLink link, std::shared_ptr<const std::byte> own,
@@ -142,12 +158,13 @@ MpiReader::~MpiReader() {
   keep_for_ever(std::move(own_));
 }
 
-std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t offset_bytes) {
+std::shared_ptr<WorkState> MpiReader::start(const Operation& read, std::int64_t offset_bytes,
+                                            std::shared_ptr<void> memory) {
   std::erase_if(live_, [](const std::weak_ptr<Read>& earlier) {
     const std::shared_ptr<Read> open = earlier.lock();
-    return open == nullptr || open->done();
+    return open == nullptr || open->ended();
   });
-  auto begun = std::make_shared<Read>(*this, read, offset_bytes);
+  auto begun = std::make_shared<Read>(*this, read, offset_bytes, std::move(memory));
   live_.push_back(begun);
   return begun;
 }

@@ -26,7 +26,8 @@ class MpiReader : public RemoteReader {
   MpiReader(MpiLink link, std::shared_ptr<const std::byte> own, std::chrono::milliseconds timeout);
   ~MpiReader() override;
 
-  std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes) override;
+  std::shared_ptr<WorkState> start(const Operation& read, std::int64_t offset_bytes,
+                                   std::shared_ptr<void> memory) override;
 
  private:
   class Read;
@@ -35,6 +36,12 @@ class MpiReader : public RemoteReader {
   struct Request {
     std::int64_t offset_bytes;
     std::int64_t bytes;
+  };
+
+  /// Of a read that ended early: MPI may still send the requests, and write to the memory.
+  struct Left {
+    std::vector<Request> requests;
+    std::shared_ptr<void> memory;
   };
 
   struct Reply {
@@ -54,8 +61,7 @@ class MpiReader : public RemoteReader {
   const std::atomic<int> waiters_{1};
   std::uint64_t reads_ = 0;
   std::vector<std::weak_ptr<Read>> live_;
-  // Of reads that ended early: MPI may still send from them.
-  std::list<std::vector<Request>> left_;
+  std::list<Left> left_;
   std::vector<Reply> replies_;  // of the serving thread
   std::atomic<bool> closing_{false};
   std::thread server_;
