@@ -37,6 +37,15 @@ void copy_text(char (&to)[N], std::string_view text) {
   text.copy(to, N - 1);
 }
 
+/// A name of a communicator for which there is no room ends in a number made of all of it, so that
+/// what two communicators do is not taken for one's.
+std::string fitting(std::string_view name) {
+  constexpr std::size_t kMost = sizeof(FlightCommunicatorEntry::name) - 1;
+  if (name.size() <= kMost) return std::string(name);
+  const std::string number = "~" + std::to_string(crc32c(name.data(), name.size()));
+  return std::string(name.substr(0, kMost - number.size())) + number;
+}
+
 std::atomic_ref<std::uint64_t> version_of(FlightRecord& record) {
   return std::atomic_ref<std::uint64_t>(record.version);
 }
@@ -206,7 +215,7 @@ FlightLane FlightRecorder::add_communicator(std::string_view name, int rank, int
   entry.id = id;
   entry.rank = static_cast<std::uint32_t>(rank);
   entry.size = static_cast<std::uint32_t>(size);
-  copy_text(entry.name, name);
+  copy_text(entry.name, fitting(name));
   entry.crc32c = crc32c(&entry, offsetof(FlightCommunicatorEntry, crc32c));
   const std::atomic_ref<std::uint32_t> written(header().communicators);
   if (*place == written.load()) written.store(*place + 1, std::memory_order_release);

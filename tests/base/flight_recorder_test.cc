@@ -133,6 +133,22 @@ TEST_F(FlightRecorderTest, WhatIsWrittenIsRead) {
   EXPECT_GE(read().end_ns, log.operations[4].ended_ns);
 }
 
+// As parts of parts of parts have; and every rank gives one communicator one name.
+TEST_F(FlightRecorderTest, TwoCommunicatorsWithLongNamesStayTwo) {
+  const auto recorder = FlightRecorder::create(env_);
+  recorder->add_communicator("world", 2, 3);
+  const std::string name = "split 0 (color 1).0 (color 0).0 (color 0).0 (color ";
+  for (const char* const end : {"0)", "1)", "0)"}) recorder->add_communicator(name + end, 0, 1);
+  const std::vector<FlightCommunicator> all = read().communicators;
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_NE(all[1].name, all[2].name);
+  EXPECT_EQ(all[1].name, all[3].name);
+  EXPECT_EQ(all[1].name.substr(0, 30), name.substr(0, 30));
+  const std::string longest(47, 'x');
+  recorder->add_communicator(longest, 0, 1);
+  EXPECT_EQ(read().communicators[4].name, longest);
+}
+
 TEST_F(FlightRecorderTest, ACommunicatorThatEndedLeavesItsEntryToALaterOneWhereThereIsNoOther) {
   const auto recorder = FlightRecorder::create(env_);
   recorder->add_communicator("world", 2, 3);
