@@ -38,7 +38,13 @@ QueuedCommunicator::QueuedCommunicator(int rank, int world_size,
       orders_(world_size),
       queue_(OperationQueue::start(std::move(transport), name_, timeout, std::move(flight))) {}
 
-QueuedCommunicator::~QueuedCommunicator() { queue_->stop(); }
+QueuedCommunicator::~QueuedCommunicator() {
+  if (owner_.is_this()) {
+    queue_->stop();
+  } else {
+    keep_for_ever(std::move(queue_));
+  }
+}
 
 // The device's type has been checked; there may be several of it.
 void QueuedCommunicator::check_device(const Operation& operation,

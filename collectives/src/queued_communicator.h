@@ -11,6 +11,7 @@
 #include "describe_operation.h"
 #include "muster/collectives/communicator.h"
 #include "operation_queue.h"
+#include "owner_process.h"
 
 namespace muster::internal {
 
@@ -102,6 +103,7 @@ class QueuedCommunicator : public Communicator {
   const std::chrono::milliseconds timeout_;
   const FlightLane flight_;
   const at::Device device_;
+  const OwnerProcess owner_;
   SumOrders orders_;
   int splits_ = 0;
   std::shared_ptr<OperationQueue> queue_;

@@ -48,6 +48,7 @@ SymmetricMemory::SymmetricMemory(NodeGroup group, int rank)
 
 // Of several that leave at once the last sees all others done.
 SymmetricMemory::~SymmetricMemory() {
+  if (!owner_.is_this()) return;
   log_->uses[rank_].store(static_cast<std::uint32_t>(Use::kDone));
   bool in_use = false;
   std::vector<bool> keeps;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "muster/base/node_memory.h"
+#include "owner_process.h"
 
 namespace muster::internal {
 
@@ -106,6 +107,7 @@ class SymmetricMemory {
   bool lives(int rank);
   std::uint64_t place_next(std::uint64_t bytes);
 
+  const OwnerProcess owner_;
   NodeGroup group_;
   int rank_;
   Log* log_;

@@ -14,6 +14,7 @@
 #include "muster/base/log.h"
 #include "muster/base/node_memory.h"
 #include "node_memory_handoff.h"
+#include "owner_process.h"
 #include "parent_watch.h"
 #include "queued_communicator.h"
 #include "reception.h"
@@ -35,6 +36,7 @@ using internal::Transport;
 /// Destroyed from the last member to the first: the communicator's thread ends before what it
 /// stands on.
 struct World::Membership {
+  internal::OwnerProcess owner;
   RankEnv env;
   std::string transport;
   int exceptions_at_start = std::uncaught_exceptions();
@@ -226,7 +228,9 @@ World World::create(const RankEnv& env, const WorldOptions& options) {
 World::World(std::unique_ptr<Membership> membership) : membership_(std::move(membership)) {}
 World::World(World&&) noexcept = default;
 World& World::operator=(World&&) noexcept = default;
-World::~World() = default;
+World::~World() {
+  if (membership_ && !membership_->owner.is_this()) internal::keep_for_ever(std::move(membership_));
+}
 
 Communicator& World::communicator() { return *membership_->communicator; }
 const RankEnv& World::env() const { return membership_->env; }

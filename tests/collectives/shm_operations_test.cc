@@ -5,6 +5,8 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <limits>
 #include <tuple>
@@ -82,6 +84,34 @@ TEST(ShmTransport, OpensWindowsWithoutEnd) {
   for (const RankEnd& end : run_ranks(*memory, 2, std::chrono::seconds(20), body)) {
     EXPECT_TRUE(end.exited_well) << "signal " << end.signal;
   }
+}
+
+// A child has copies of all that is there.
+TEST(ShmTransport, IsNotLeftByAChildThatEnds) {
+  run_ranks(2, [](int rank, Communicator& communicator) {
+    std::unique_ptr<Communicator> part = communicator.split(0, rank);
+    std::unique_ptr<Window> window = communicator.open_window(1000, at::kInt);
+    window->own().fill_(rank + 1);
+    communicator.barrier().wait();
+    if (rank == 0) {
+      const pid_t child = fork();
+      if (child == 0) {
+        alarm(10);
+        window.reset();
+        part.reset();
+        _exit(0);
+      }
+      int status = -1;
+      EXPECT_EQ(waitpid(child, &status, 0), child);
+      EXPECT_EQ(status, 0);
+    }
+    communicator.barrier().wait();
+    if (rank == 1) window.reset();
+    part->barrier().wait();
+    if (rank == 0) {
+      EXPECT_TRUE(window->own().eq(1).all().item<bool>());
+    }
+  });
 }
 
 // Where the ranks' copies together are more than 2^64 bytes, too; and a smaller one has room after.

@@ -7,6 +7,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -46,6 +48,7 @@ std::unique_ptr<Communicator> on_device(Communicator& world) {
 }
 
 Communicator* g_communicator = nullptr;  // gtest hands nothing to a test
+World* g_world = nullptr;
 std::string g_transport;
 
 TEST(CollectivesOperations, JoinTheWorldOfTheEnvironment) {
@@ -246,6 +249,20 @@ TEST(CollectivesOperations, AReadThatOutlivesItsWindowSaysSo) {
   }
 }
 
+// Though it destroys its copy of the world, as it does when it returns from main().
+TEST(CollectivesOperations, AChildThatEndsLeavesTheWorldToItsParent) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(10);
+    { const World copy = std::move(*g_world); }
+    _exit(0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  g_communicator->barrier().wait();
+}
+
 TEST(CollectivesOperations, AWindowNamesWhatDoesNotFit) {
   EXPECT_THROW(g_communicator->open_window(-1, at::kFloat), ConfigError);
   const std::unique_ptr<Window> window = g_communicator->open_window(10, at::kFloat);
@@ -271,6 +288,7 @@ int main(int argc, char** argv) {
       {.transport = muster::testing::wanted_transport(), .timeout = std::chrono::seconds(30)});
   const auto device = muster::testing::on_device(world.communicator());
   muster::testing::g_communicator = device ? device.get() : &world.communicator();
+  muster::testing::g_world = &world;
   muster::testing::g_transport = world.transport();
   return RUN_ALL_TESTS();
 }
