@@ -1,5 +1,5 @@
 // What an Engine refuses is told by name and changes nothing: losses and gradients that are not
-// finite, writes behind its back, a second backward pass, options that do not fit.
+// finite, writes and backward passes behind its back, numbers and options that do not fit.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -268,6 +268,20 @@ TEST(Engine, ASecondBackwardOfAMicroStepIsRefused) {
     EXPECT_THROW(engine.backward(linear(torch::ones({2, 4})).mean(), 2.0), UserError);
   }
   engine.finish_step(0.1);
+}
+
+// What is on its way then is written into memory that is still there.
+TEST(Engine, MayEndInTheMiddleOfAStep) {
+  torch::nn::Linear linear(4, 1);
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  for (int i = 0; i < 20; ++i) {
+    Engine engine(*linear, *g_communicator, options);
+    mean_passes(engine, linear, input);
+  }
+  Engine engine(*linear, *g_communicator, options);
+  EXPECT_EQ(mean_step(engine, linear, input).step, 1);
 }
 
 }  // namespace

@@ -10,16 +10,17 @@ namespace muster::internal {
 TreeVector::TreeVector(int logical_ranks, LogicalRange run, std::size_t width)
     : plan_(make_accumulation_plan(logical_ranks, run, /*direct=*/false)),
       width_(width),
-      slots_(static_cast<std::size_t>(plan_.slots), std::vector<double>(width)) {}
+      slots_(std::make_shared<Slots>(static_cast<std::size_t>(plan_.slots),
+                                     std::vector<double>(width))) {}
 
 void TreeVector::add_leaf(std::span<const double> values) {
   MUSTER_CHECK_LT(next_leaf_, plan_.leaves.size());
   MUSTER_CHECK_EQ(values.size(), width_);
   const LeafPlan& leaf = plan_.leaves[next_leaf_++];
-  slots_[static_cast<std::size_t>(leaf.own_slot())].assign(values.begin(), values.end());
+  slots_->at(static_cast<std::size_t>(leaf.own_slot())).assign(values.begin(), values.end());
   for (int from = leaf.own_slot(); from > leaf.slot; --from) {
-    const std::vector<double>& right = slots_[static_cast<std::size_t>(from)];
-    std::vector<double>& left = slots_[static_cast<std::size_t>(from - 1)];
+    const std::vector<double>& right = slots_->at(static_cast<std::size_t>(from));
+    std::vector<double>& left = slots_->at(static_cast<std::size_t>(from - 1));
     for (std::size_t i = 0; i < width_; ++i) left[i] += right[i];
   }
 }
@@ -29,9 +30,9 @@ Work TreeVector::reduce(Communicator& communicator, const ReductionTree& tree) {
   next_leaf_ = 0;
   std::vector<at::Tensor> partials;
   for (int i = 0; i < plan_.partials; ++i) {
-    partials.push_back(at::from_blob(slots_[static_cast<std::size_t>(i)].data(),
-                                     {static_cast<std::int64_t>(width_)},
-                                     at::TensorOptions(at::kDouble)));
+    partials.push_back(at::from_blob(
+        slots_->at(static_cast<std::size_t>(i)).data(), {static_cast<std::int64_t>(width_)},
+        [kept = slots_](void*) {}, at::TensorOptions(at::kDouble)));
   }
   return communicator.canonical_all_reduce(partials, tree);
 }
