@@ -4,7 +4,10 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <functional>
+#include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -282,6 +285,54 @@ TEST(Engine, MayEndInTheMiddleOfAStep) {
   }
   Engine engine(*linear, *g_communicator, options);
   EXPECT_EQ(mean_step(engine, linear, input).step, 1);
+}
+
+// What the optimizer moves would not be what the model reads.
+TEST(Engine, ValuesThatWereReplacedAreRefusedByName) {
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  using Replace = std::function<void(torch::nn::Linear&)>;
+  const std::map<std::string, Replace> ways = {
+      {"set_data",
+       [](torch::nn::Linear& linear) {
+         linear->weight.set_data(torch::zeros({1, 4}));
+       }},
+      {"to", [](torch::nn::Linear& linear) { linear->to(torch::kDouble); }},
+      {"load", [](torch::nn::Linear& linear) {
+         std::stringstream file;
+         torch::save(torch::nn::Linear(4, 1), file);
+         torch::load(linear, file);
+       }}};
+  for (const auto& [name, replace] : ways) {
+    for (const int zero_stage : {0, 1, 2, 3}) {
+      SCOPED_TRACE(name + " at stage " + std::to_string(zero_stage));
+      torch::nn::Linear linear(4, 1);
+      EngineOptions options;
+      options.logical_ranks = kLogicalRanks;
+      options.zero_stage = zero_stage;
+      Engine engine(*linear, *g_communicator, options);
+      mean_step(engine, linear, input);
+      const Outcome before = state_of(engine);
+      try {
+        replace(linear);
+        mean_step(engine, linear, input);
+        ADD_FAILURE() << "was taken";
+      } catch (const UserError& error) {
+        EXPECT_NE(std::string(error.what()).find("parameter 'weight'"), std::string::npos)
+            << error.what();
+      }
+      expect_equal_bits(before, state_of(engine));
+    }
+  }
+}
+
+TEST(Engine, ValuesThatWereReplacedDuringAStepAreRefused) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  mean_passes(engine, linear, torch::full({2, 4}, 0.5));
+  linear->weight.set_data(torch::zeros({1, 4}));
+  EXPECT_THROW(engine.finish_step(0.25), UserError);
 }
 
 }  // namespace

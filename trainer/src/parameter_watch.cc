@@ -17,6 +17,7 @@ std::uint32_t version_of(const NamedTensor& parameter) {
 ParameterWatch::ParameterWatch(const std::vector<NamedTensor>& trainable,
                                const std::vector<NamedTensor>& frozen, OwnerWrites allowed)
     : trainable_(trainable), frozen_(frozen), allowed_(allowed) {
+  for (const NamedTensor& parameter : trainable_) places_.push_back(place_of(parameter));
   remember_versions();
 }
 
@@ -34,11 +35,30 @@ void ParameterWatch::begin_step() {
                     "': expected it to be frozen, as when the Engine was made, found that it "
                     "requires a gradient; nothing would train it: go on with a new Engine");
   }
+  check_in_place();
   if (allowed_ == OwnerWrites::kNever) check_unwritten("between steps");
   remember_versions();
 }
 
-void ParameterWatch::end_passes() const { check_unwritten("during a step"); }
+void ParameterWatch::end_passes() const {
+  check_in_place();
+  check_unwritten("during a step");
+}
+
+ParameterWatch::Place ParameterWatch::place_of(const NamedTensor& parameter) {
+  return {parameter.tensor.storage().unsafeGetStorageImpl(), parameter.tensor.storage_offset()};
+}
+
+// Such values count no version: Tensor::set_data() leaves the counter as it is.
+void ParameterWatch::check_in_place() const {
+  for (std::size_t i = 0; i < trainable_.size(); ++i) {
+    if (place_of(trainable_[i]) == places_[i]) continue;
+    throw UserError("parameter '" + trainable_[i].name +
+                    "': expected the values that the optimizer updates, found others in their "
+                    "place, as Tensor::set_data(), torch::load() and Module::to() put them there; "
+                    "do that before the Engine is made, or go on with a new Engine");
+  }
+}
 
 void ParameterWatch::check_unwritten(const char* when) const {
   if (allowed_ == OwnerWrites::kHeardElsewhere) return;

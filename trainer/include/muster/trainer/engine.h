@@ -105,9 +105,9 @@ class Engine {
   const std::vector<MicroStep>& micro_steps() const;
 
   /// Throws UserError naming a parameter whose requires_grad was changed since the engine was made,
-  /// or that was written to in place where that would be lost or done once a rank: at stage 3, and
-  /// where masters are updated. Elsewhere parameters may be written to between steps, on every rank
-  /// alike.
+  /// or its data replaced (set_data(), torch::load(), Module::to()), or that was written to where
+  /// that would be lost or done once a rank: at stage 3, and where masters are updated. Elsewhere
+  /// parameters may be written to between steps, on every rank alike.
   void begin_step();
   /// Seeds LibTorch's generators from (seed, step, logical rank, micro-step) and gives the logical
   /// rank its own buffers.
