@@ -335,6 +335,34 @@ TEST(Engine, ValuesThatWereReplacedDuringAStepAreRefused) {
   EXPECT_THROW(engine.finish_step(0.25), UserError);
 }
 
+// Its gradients would have neither the weight nor the place of a micro-batch's.
+TEST(Engine, ABackwardPassOfTheUsersOwnIsRefusedByName) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.accumulation_steps = 2;
+  Engine engine(*linear, *g_communicator, options);
+  const auto loss = [&] { return linear(torch::ones({2, 4})).mean(); };
+  const auto expect_refusal = [&] {
+    try {
+      loss().backward();
+      ADD_FAILURE() << "was taken";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("Engine::backward()"), std::string::npos)
+          << error.what();
+    }
+  };
+  expect_refusal();
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    expect_refusal();
+    engine.backward(loss(), 2.0);
+    expect_refusal();
+  }
+  EXPECT_DOUBLE_EQ(engine.finish_step(0.1).gradient_norm, std::sqrt(5.0));
+}
+
 }  // namespace
 }  // namespace muster
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
+#include <c10/util/ScopeExit.h>
 
 #include <cmath>
 #include <optional>
@@ -174,6 +175,7 @@ class Engine::Impl {
     leaf_totals_[1] += weight;
     if (in_last_micro_step()) issue_totals();
     gradients_.begin_backward(in_last_micro_step());
+    const auto end = c10::make_scope_exit([this] { gradients_.end_backward(); });
     // The weight enters as the root gradient, which scales every gradient by it.
     loss.backward(at::full_like(loss, weight * loss_scale_.scale, at::TensorOptions(at::kFloat)));
     return value;

@@ -114,6 +114,8 @@ void GradientBuffers::begin_leaf() {
 }
 
 void GradientBuffers::begin_backward(bool last) {
+  MUSTER_CHECK(in_leaf_);
+  in_backward_ = true;
   last_backward_ = last;
   if (!last) return;
   for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
@@ -146,7 +148,12 @@ void GradientBuffers::add_to_siblings(std::size_t bucket, const FlatRange& range
 }
 
 void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
-  MUSTER_CHECK(in_leaf_) << "a backward pass outside Engine::backward() reached a parameter";
+  if (!in_backward_) {
+    throw UserError("parameter '" + parameters_[index].name +
+                    "': expected gradients from Engine::backward() alone, found one of another "
+                    "backward pass, which no micro-batch would count; add what it goes back from "
+                    "to the loss, or take torch::autograd::grad()");
+  }
   const std::size_t bucket = layout_.bucket_of[index];
   if (settled_[bucket]) {
     throw UserError("parameter '" + parameters_[index].name +

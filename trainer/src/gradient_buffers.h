@@ -54,6 +54,8 @@ class GradientBuffers : public GradientReceiver {
   /// A backward pass begins. In the rank's last one each bucket's reduction is issued as soon as
   /// the bucket is complete.
   void begin_backward(bool last);
+  /// From here on a gradient is a UserError: it is of no micro-batch.
+  void end_backward() { in_backward_ = false; }
   /// The leaf is complete: parameters without a gradient count as zero; it is added to its
   /// siblings. After the last leaf all reductions have been issued.
   void end_leaf();
@@ -100,6 +102,7 @@ class GradientBuffers : public GradientReceiver {
 
   std::size_t next_leaf_ = 0;
   bool in_leaf_ = false;
+  bool in_backward_ = false;
   bool last_backward_ = false;
   std::vector<bool> touched_;               // [parameter] by the present leaf
   std::vector<std::size_t> outstanding_;    // [bucket] parameters the last backward has not reached
