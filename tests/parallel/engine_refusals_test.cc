@@ -363,6 +363,24 @@ TEST(Engine, ABackwardPassOfTheUsersOwnIsRefusedByName) {
   EXPECT_DOUBLE_EQ(engine.finish_step(0.1).gradient_norm, std::sqrt(5.0));
 }
 
+TEST(Engine, AGraphThatOutlivesItIsRefused) {
+  for (const int zero_stage : {0, 3}) {
+    torch::nn::Linear linear(4, 1);
+    torch::Tensor loss;
+    {
+      EngineOptions options;
+      options.logical_ranks = kLogicalRanks;
+      options.zero_stage = zero_stage;
+      Engine engine(*linear, *g_communicator, options);
+      loss = linear(torch::ones({2, 4})).mean();
+    }
+    EXPECT_THROW(loss.backward(), UserError);
+    if (zero_stage == 3) continue;  // perhaps with no values any more
+    linear(torch::ones({2, 4})).mean().backward();
+    EXPECT_TRUE(torch::equal(linear->weight.grad(), torch::ones({1, 4})));
+  }
+}
+
 }  // namespace
 }  // namespace muster
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "muster/base/error.h"
+
 namespace muster::internal {
 
 class GradientSinks::Sink : public torch::autograd::Node {
@@ -21,11 +23,23 @@ class GradientSinks::Sink : public torch::autograd::Node {
   }
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    if (receiver_ == nullptr) {
+      throw UserError(
+          "backward: expected the Engine that the parameters of this graph had, found that it is "
+          "gone; run the backward pass before, or the forward pass again");
+    }
     const at::Tensor& gradient = gradients.at(0);
     if (gradient.defined()) {
       receiver_->receive(index_, gradient.is_sparse() ? gradient.to_dense() : gradient);
     }
     return {};
+  }
+
+  /// Nobody receives any more; new graphs end in an accumulator of LibTorch's again.
+  void end() {
+    receiver_ = nullptr;
+    if (torch::autograd::impl::try_get_grad_accumulator(parameter_).get() == this)
+      torch::autograd::impl::set_grad_accumulator(parameter_, std::weak_ptr<Node>());
   }
 
   // Hooks the user put on the parameter would be skipped without this.
@@ -50,6 +64,8 @@ GradientSinks::GradientSinks(const std::vector<at::Tensor>& parameters,
   }
 }
 
-GradientSinks::~GradientSinks() = default;
+GradientSinks::~GradientSinks() {
+  for (const auto& sink : sinks_) sink->end();
+}
 
 }  // namespace muster::internal

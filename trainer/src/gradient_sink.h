@@ -20,7 +20,8 @@ class GradientReceiver {
   virtual void receive(std::size_t index, const at::Tensor& gradient) = 0;
 };
 
-/// Replaces the gradient accumulators of a module's parameters for as long as it lives.
+/// Replaces the gradient accumulators of a module's parameters for as long as it lives. A graph may
+/// live longer: its backward pass is a UserError then.
 class GradientSinks {
  public:
   /// Each parameter is a leaf that requires grad. `receiver` must outlive this.
