@@ -381,6 +381,46 @@ TEST(Engine, AGraphThatOutlivesItIsRefused) {
   }
 }
 
+TEST(Engine, ALearningRateThatIsNoneIsRefusedAndChangesNothing) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  const Outcome before = state_of(engine);
+  for (const double rate : {double{NAN}, double{INFINITY}, -0.1}) {
+    mean_passes(engine, linear, input);
+    try {
+      engine.finish_step(rate);
+      ADD_FAILURE() << rate << " was taken";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("learning rate"), std::string::npos) << error.what();
+    }
+    expect_equal_bits(before, state_of(engine));
+  }
+  EXPECT_EQ(mean_step(engine, linear, input).step, 1);
+}
+
+// Before a rank tells others of it: some may have a micro-step to go when others have none.
+TEST(Engine, ALossThatIsNoneIsRefusedAndMayBeReplaced) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  engine.begin_step();
+  EXPECT_THROW(engine.backward(linear(torch::ones({2, 4})).mean(), 2.0), UserError);
+  for (const MicroStep& micro : engine.micro_steps()) {
+    engine.begin_micro_step(micro);
+    const torch::Tensor loss = linear(torch::ones({2, 4})).mean();
+    EXPECT_THROW(engine.backward(loss.to(torch::kComplexFloat), 2.0), UserError);
+    EXPECT_THROW(engine.backward({}, 2.0), UserError);
+    for (const double weight : {0.0, double{NAN}, 1e39, 1e-46})
+      EXPECT_THROW(engine.backward(loss, weight), UserError) << weight;
+    engine.backward(loss, 2.0);
+  }
+  EXPECT_DOUBLE_EQ(engine.finish_step(0.1).gradient_norm, std::sqrt(5.0));
+}
+
 }  // namespace
 }  // namespace muster
 

@@ -8,7 +8,9 @@
 #include <c10/util/ScopeExit.h>
 
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "accelerator.h"
@@ -71,6 +73,34 @@ internal::OwnerWrites owner_writes(const EngineOptions& options, at::Device devi
   const bool own = whole || world_size == 1;
   return own && !internal::keeps_masters(options, device) ? OwnerWrites::kBetweenSteps
                                                           : OwnerWrites::kNever;
+}
+
+constexpr double kMostFloat = std::numeric_limits<float>::max();
+
+void check_loss(const at::Tensor& loss) {
+  std::string found;
+  if (!loss.defined()) {
+    found = "an undefined tensor";
+  } else if (loss.numel() != 1 || !loss.requires_grad()) {
+    found = std::to_string(loss.numel()) + " elements" +
+            (loss.requires_grad() ? "" : " without a gradient");
+  } else if (!loss.is_floating_point()) {
+    found = c10::toString(loss.scalar_type());
+  } else {
+    return;
+  }
+  throw UserError("loss: expected a scalar that depends on the parameters, found " + found +
+                  "; return the mean over the batch from compute_loss()");
+}
+
+/// Gradients are multiplied by both, in float32.
+void check_weight(double weight, double loss_scale) {
+  constexpr double kLeastFloat = std::numeric_limits<float>::min();
+  if (weight >= kLeastFloat && weight * loss_scale <= kMostFloat) return;
+  std::ostringstream text;
+  text << "loss weight: expected a number above 0 that float32 has room for, found " << weight
+       << "; give the number of samples or tokens that the loss is a mean over";
+  throw UserError(text.str());
 }
 
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
@@ -155,14 +185,13 @@ class Engine::Impl {
   }
 
   double backward(const at::Tensor& loss, double weight) {
-    if (loss.numel() != 1 || !loss.requires_grad()) {
-      throw UserError("loss: expected a scalar that depends on the parameters, found " +
-                      std::to_string(loss.numel()) + " elements" +
-                      (loss.requires_grad() ? "" : " without a gradient") +
-                      "; return the mean over the batch from compute_loss()");
-    }
-    if (!(weight > 0) || !std::isfinite(weight)) {
-      throw UserError("loss weight: expected a number above 0, found " + std::to_string(weight));
+    // All that is refused is so before this rank tells others of its totals.
+    check_loss(loss);
+    check_weight(weight, loss_scale_.scale);
+    if (!leaf_open_) {
+      throw UserError(
+          "backward: expected a begin_micro_step() before it, found none in this step; call it for "
+          "each of micro_steps()");
     }
     if (std::exchange(had_backward_, true)) {
       throw UserError(
@@ -193,6 +222,10 @@ class Engine::Impl {
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
       abandon(UserError("step: expected at least one sample in the global batch, found none"));
+    if (!(learning_rate >= 0 && learning_rate <= kMostFloat)) {
+      abandon(UserError("learning rate: expected a finite number, 0 or more, found " +
+                        std::to_string(learning_rate) + "; look at what finish_step() is given"));
+    }
     if (!std::isfinite(report.loss) && !scale_can_shrink()) abandon(loss_not_finite(report.loss));
     report.loss_scale = loss_scale_.scale;
     report.gradient_norm =
