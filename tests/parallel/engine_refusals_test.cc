@@ -421,6 +421,26 @@ TEST(Engine, ALossThatIsNoneIsRefusedAndMayBeReplaced) {
   EXPECT_DOUBLE_EQ(engine.finish_step(0.1).gradient_norm, std::sqrt(5.0));
 }
 
+// It would go on with the values that the parameter had at first.
+TEST(Engine, WhatIsAnotherViewOfATrainedParameterIsRefusedByName) {
+  for (const bool buffer : {false, true}) {
+    torch::nn::Linear linear(4, 1);
+    const torch::Tensor view = linear->weight.detach().view(-1).narrow(0, 1, 2);
+    if (buffer) {
+      linear->register_buffer("view", view);
+    } else {
+      linear->register_parameter("view", view, /*requires_grad=*/false);
+    }
+    try {
+      Engine engine(*linear, *g_communicator, {});
+      ADD_FAILURE() << "was taken";
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("'weight' and 'view'"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace muster
 

@@ -206,6 +206,27 @@ TEST(Engine, TheModelDidLearnSomething) {
   EXPECT_LT(scaled.skipped, kSteps);
 }
 
+// As a trained one may: channels last, say.
+TEST(Engine, AFrozenParameterMayLieInMemoryInAnyWay) {
+  torch::nn::Linear linear(6, 1);
+  torch::manual_seed(g_communicator->rank());  // rank 0's values must win
+  const std::vector<std::pair<std::string, torch::Tensor>> frozen = {
+      {"transposed", torch::randn({3, 2}).t()},
+      {"channels_last", torch::randn({1, 3, 2, 1}).contiguous(at::MemoryFormat::ChannelsLast)},
+      {"expanded", torch::randn({2, 1}).expand({2, 3})}};
+  for (const auto& [name, values] : frozen)
+    linear->register_parameter(name, values, /*requires_grad=*/false);
+  Engine engine(*linear, *g_communicator, {});
+  const Outcome outcome{.state = copy_of(engine.whole_state())};
+  torch::manual_seed(0);
+  EXPECT_TRUE(
+      torch::equal(tensor(outcome, "model.transposed").view({2, 3}), torch::randn({3, 2}).t()));
+  EXPECT_TRUE(torch::equal(tensor(outcome, "model.channels_last").view({1, 3, 2, 1}),
+                           torch::randn({1, 3, 2, 1})));
+  EXPECT_TRUE(torch::equal(tensor(outcome, "model.expanded").view({2, 3}),
+                           torch::randn({2, 1}).expand({2, 3})));
+}
+
 class MastersAtStage : public testing::TestWithParam<int> {};
 
 TEST_P(MastersAtStage, KeepWhatBFloat16CannotHoldAndAreTheState) {

@@ -54,5 +54,12 @@ TEST(ModuleTensors, WhatCannotBeTrainedIsNamed) {
     EXPECT_THAT(trainable_numels(good, torch::zeros({3}, dtype)), ElementsAre(2));
 }
 
+// What one element is to LibTorch would be several to the optimizer.
+TEST(ModuleTensors, AnExpandedParameterIsNamed) {
+  EXPECT_THAT(
+      [] { trainable_numels(torch::zeros({2}), torch::zeros({1}).expand({6})); },
+      ThrowsMessage<ConfigError>(AllOf(HasSubstr("parameter 'b'"), HasSubstr("clone() it"))));
+}
+
 }  // namespace
 }  // namespace muster::internal

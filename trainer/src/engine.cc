@@ -52,6 +52,8 @@ std::vector<MicroStep> plan_micro_steps(LogicalRange run, std::int64_t accumulat
 /// What is not trained is lowered at once, since it has no masters.
 internal::ModuleTensors collect(torch::nn::Module& module, Precision precision) {
   internal::ModuleTensors tensors = internal::collect_tensors(module);
+  internal::check_apart(tensors);
+  internal::make_contiguous(tensors.frozen);
   if (precision == Precision::kBFloat16) {
     internal::make_bfloat16(tensors.frozen);
     internal::make_bfloat16(tensors.buffers);

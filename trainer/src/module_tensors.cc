@@ -1,11 +1,14 @@
 // Walking a module.
 #include "module_tensors.h"
 
+#include <ATen/MemoryOverlap.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/StorageImpl.h>
 #include <torch/nn/module.h>
 
 #include <algorithm>
+#include <array>
+#include <sstream>
 #include <unordered_set>
 #include <utility>
 
@@ -25,30 +28,57 @@ void check_supported(const NamedTensor& parameter, at::Device device) {
       "; convert it in build_model(), or freeze it with requires_grad_(false)");
 }
 
-/// Each would get memory of its own, and what they share be lost.
-void check_apart(const std::vector<NamedTensor>& parameters) {
-  struct Extent {
-    const c10::StorageImpl* storage;
-    std::int64_t begin;  // in elements
-    std::int64_t end;
-    const std::string* name;
-  };
-  std::vector<Extent> extents;
-  for (const auto& [name, tensor] : parameters) {
-    // One with holes may lie between another's elements.
-    if (tensor.numel() == 0 || !tensor.is_non_overlapping_and_dense()) continue;
-    extents.push_back({tensor.storage().unsafeGetStorageImpl(), tensor.storage_offset(),
-                       tensor.storage_offset() + tensor.numel(), &name});
-  }
+void check_unshared_elements(const NamedTensor& parameter) {
+  if (at::has_internal_overlap(parameter.tensor) != at::MemOverlap::Yes) return;
+  throw ConfigError("parameter '" + parameter.name +
+                    "': expected elements that each have memory of their own, found an expanded "
+                    "tensor, whose elements would be trained apart; clone() it in build_model(), "
+                    "or expand it in forward()");
+}
+
+/// The memory that a tensor lies in.
+struct Extent {
+  const c10::StorageImpl* storage;
+  std::size_t begin;  // in bytes
+  std::size_t end;
+  const std::string* name;
+  bool trainable;
+};
+
+void add_extent(const std::string& name, const at::Tensor& tensor, bool trainable,
+                std::vector<Extent>& extents) {
+  // One with holes may lie between another's elements.
+  const bool dense = tensor.layout() == at::kStrided && tensor.is_non_overlapping_and_dense();
+  if (!dense || tensor.numel() == 0) return;
+  const auto begin = static_cast<std::size_t>(tensor.storage_offset()) * tensor.itemsize();
+  extents.push_back(
+      {tensor.storage().unsafeGetStorageImpl(), begin, begin + tensor.nbytes(), &name, trainable});
+}
+
+[[noreturn]] void refuse_overlap(const Extent& a, const Extent& b) {
+  const bool both = a.trainable && b.trainable;
+  throw ConfigError((both ? "parameters '" : "trained and other tensors '") + *a.name + "' and '" +
+                    *b.name + "': expected memory of their own, found that they overlap; " +
+                    (both ? "to tie two, register the same tensor under both names "
+                            "(b->weight = a->weight)"
+                          : "clone() one of them, or use the trained one in forward()"));
+}
+
+/// Those that are not trainable may overlap each other.
+void check_apart(std::vector<Extent> extents) {
   const auto place = [](const Extent& extent) { return std::pair(extent.storage, extent.begin); };
   std::sort(extents.begin(), extents.end(),
             [&](const Extent& a, const Extent& b) { return place(a) < place(b); });
-  for (std::size_t i = 1; i < extents.size(); ++i) {
-    const Extent& before = extents[i - 1];
-    if (extents[i].storage != before.storage || extents[i].begin >= before.end) continue;
-    throw ConfigError("parameters '" + *before.name + "' and '" + *extents[i].name +
-                      "': expected memory of their own, found that they overlap; to tie two, "
-                      "register the same tensor under both names (b->weight = a->weight)");
+  // Of those so far the ones that reach furthest: [trainable].
+  std::array<const Extent*, 2> furthest = {};
+  for (const Extent& extent : extents) {
+    for (const Extent*& before : furthest) {
+      if (before != nullptr && before->storage != extent.storage) before = nullptr;
+      const bool overlap = before != nullptr && extent.begin < before->end;
+      if (overlap && (before->trainable || extent.trainable)) refuse_overlap(*before, extent);
+    }
+    const Extent*& before = furthest[extent.trainable ? 1 : 0];
+    if (before == nullptr || before->end < extent.end) before = &extent;
   }
 }
 
@@ -69,6 +99,27 @@ ModuleTensors collect_tensors(torch::nn::Module& module) {
     result.buffers.emplace_back(item.key(), item.value());
   }
   return result;
+}
+
+void check_apart(const ModuleTensors& tensors) {
+  std::vector<Extent> extents;
+  for (const auto& [name, tensor] : tensors.trainable) add_extent(name, tensor, true, extents);
+  for (const auto& [name, tensor] : tensors.frozen) add_extent(name, tensor, false, extents);
+  for (const auto& [name, tensor] : tensors.buffers) add_extent(name, tensor, false, extents);
+  check_apart(std::move(extents));
+}
+
+void make_contiguous(std::vector<NamedTensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.layout() != at::kStrided) {
+      std::ostringstream found;
+      found << tensor.layout();
+      throw ConfigError("parameter '" + name + "': expected a dense tensor, found one of layout " +
+                        found.str() + "; call to_dense() in build_model()");
+    }
+    if (!tensor.is_contiguous()) tensor.set_data(tensor.detach().contiguous());
+  }
 }
 
 namespace {
@@ -98,9 +149,10 @@ std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainab
   std::vector<std::int64_t> numels;
   for (const NamedTensor& parameter : trainable) {
     check_supported(parameter, trainable.front().tensor.device());
+    check_unshared_elements(parameter);
     numels.push_back(parameter.tensor.numel());
   }
-  check_apart(trainable);
+  check_apart({.trainable = trainable, .frozen = {}, .buffers = {}});
   return numels;
 }
 

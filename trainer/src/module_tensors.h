@@ -29,6 +29,13 @@ struct ModuleTensors {
 
 ModuleTensors collect_tensors(torch::nn::Module& module);
 
+/// Throws ConfigError naming two that overlap and of which one is trainable: it gets memory of its
+/// own, and what they share would be lost.
+void check_apart(const ModuleTensors& tensors);
+
+/// In place: each tensor object stays. Throws ConfigError for one that is not dense, naming it.
+void make_contiguous(std::vector<NamedTensor>& tensors);
+
 /// Those of floating point become bfloat16, in place: each tensor object stays.
 void make_bfloat16(std::vector<NamedTensor>& tensors);
 void make_bfloat16(std::vector<std::pair<std::string, at::Tensor>>& tensors);
