@@ -61,5 +61,12 @@ TEST(ModuleTensors, AnExpandedParameterIsNamed) {
       ThrowsMessage<ConfigError>(AllOf(HasSubstr("parameter 'b'"), HasSubstr("clone() it"))));
 }
 
+// Its gradient goes on to what it was made of, and none would come to the optimizer.
+TEST(ModuleTensors, AParameterThatIsAResultIsNamed) {
+  const torch::Tensor made = torch::ones({3}).requires_grad_(true) * 2;
+  EXPECT_THAT([&] { trainable_numels(torch::zeros({2}), made); },
+              ThrowsMessage<ConfigError>(AllOf(HasSubstr("parameter 'b'"), HasSubstr("detach()"))));
+}
+
 }  // namespace
 }  // namespace muster::internal

@@ -28,6 +28,13 @@ void check_supported(const NamedTensor& parameter, at::Device device) {
       "; convert it in build_model(), or freeze it with requires_grad_(false)");
 }
 
+void check_leaf(const NamedTensor& parameter) {
+  if (parameter.tensor.is_leaf()) return;
+  throw ConfigError("parameter '" + parameter.name +
+                    "': expected a leaf of autograd's graph, found the result of an operation, to "
+                    "which no gradient comes; detach() it before register_parameter()");
+}
+
 void check_unshared_elements(const NamedTensor& parameter) {
   if (at::has_internal_overlap(parameter.tensor) != at::MemOverlap::Yes) return;
   throw ConfigError("parameter '" + parameter.name +
@@ -149,6 +156,7 @@ std::vector<std::int64_t> checked_numels(const std::vector<NamedTensor>& trainab
   std::vector<std::int64_t> numels;
   for (const NamedTensor& parameter : trainable) {
     check_supported(parameter, trainable.front().tensor.device());
+    check_leaf(parameter);
     check_unshared_elements(parameter);
     numels.push_back(parameter.tensor.numel());
   }
