@@ -227,6 +227,27 @@ TEST(Engine, AFrozenParameterMayLieInMemoryInAnyWay) {
                            torch::randn({2, 1}).expand({2, 3})));
 }
 
+// 257 has too many digits for bfloat16, and 100,000 is more than float16 has room for; the gradient
+// is the same mean over samples with any weight.
+TEST(Engine, ALossOfLowPrecisionKeepsItsWeight) {
+  for (const auto dtype : {torch::kFloat, torch::kBFloat16, torch::kHalf}) {
+    for (const double weight : {257.0, 100000.0}) {
+      SCOPED_TRACE(std::string(c10::toString(dtype)) + ", weight " + std::to_string(weight));
+      torch::nn::Linear linear(torch::nn::LinearOptions(2, 1).bias(false));
+      EngineOptions options;
+      options.logical_ranks = kMostLogicalRanks;
+      Engine engine(*linear, *g_communicator, options);
+      engine.begin_step();
+      for (const MicroStep& micro : engine.micro_steps()) {
+        engine.begin_micro_step(micro);
+        const torch::Tensor x = torch::tensor({{3.0f, 4.0f}});
+        engine.backward(linear->forward(x).to(dtype).squeeze(), weight);
+      }
+      EXPECT_EQ(engine.finish_step(0.1).gradient_norm, 5.0);
+    }
+  }
+}
+
 class MastersAtStage : public testing::TestWithParam<int> {};
 
 TEST_P(MastersAtStage, KeepWhatBFloat16CannotHoldAndAreTheState) {

@@ -105,6 +105,21 @@ void check_weight(double weight, double loss_scale) {
   throw UserError(text.str());
 }
 
+/// What a backward pass begins with, and what is left to multiply its gradients by.
+struct RootGradient {
+  double value;
+  double factor;
+};
+
+/// With the weight and the scale in one; but a loss of a lower precision than float32 would round
+/// the weight, or have no room for it: there with the scale alone, as a power of two.
+RootGradient root_gradient(at::ScalarType loss, double weight, double scale) {
+  const double whole = weight * scale;
+  if (loss == at::kFloat || loss == at::kDouble) return {whole, 1};
+  const double value = std::ldexp(1.0, std::ilogb(scale));
+  return {value, whole / value};
+}
+
 std::vector<at::Tensor> tensors_of(const std::vector<internal::NamedTensor>& named) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named) tensors.push_back(tensor);
@@ -205,10 +220,11 @@ class Engine::Impl {
     leaf_totals_[0] += value * weight;
     leaf_totals_[1] += weight;
     if (in_last_micro_step()) issue_totals();
-    gradients_.begin_backward(in_last_micro_step());
+    // The weight enters with the root gradient, which scales every gradient by it.
+    const RootGradient root = root_gradient(loss.scalar_type(), weight, loss_scale_.scale);
+    gradients_.begin_backward(in_last_micro_step(), root.factor);
     const auto end = c10::make_scope_exit([this] { gradients_.end_backward(); });
-    // The weight enters as the root gradient, which scales every gradient by it.
-    loss.backward(at::full_like(loss, weight * loss_scale_.scale, at::TensorOptions(at::kFloat)));
+    loss.backward(at::full_like(loss, root.value, at::TensorOptions(at::kFloat)));
     return value;
   }
 

@@ -113,9 +113,10 @@ void GradientBuffers::begin_leaf() {
   std::fill(settled_.begin(), settled_.end(), false);
 }
 
-void GradientBuffers::begin_backward(bool last) {
+void GradientBuffers::begin_backward(bool last, double factor) {
   MUSTER_CHECK(in_leaf_);
   in_backward_ = true;
+  factor_ = factor;
   last_backward_ = last;
   if (!last) return;
   for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
@@ -147,7 +148,7 @@ void GradientBuffers::add_to_siblings(std::size_t bucket, const FlatRange& range
   add_up(siblings, part);
 }
 
-void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
+void GradientBuffers::receive(std::size_t index, const at::Tensor& found) {
   if (!in_backward_) {
     throw UserError("parameter '" + parameters_[index].name +
                     "': expected gradients from Engine::backward() alone, found one of another "
@@ -161,6 +162,7 @@ void GradientBuffers::receive(std::size_t index, const at::Tensor& gradient) {
                     "add the losses and run one backward()");
   }
   at::NoGradGuard no_grad;
+  const at::Tensor gradient = factor_ == 1 ? found : found.to(at::kFloat).mul(factor_);
   if (touched_[index]) {
     view(is_direct() ? leaf().slot : leaf().own_slot(), index).add_(gradient);
   } else if (is_direct()) {

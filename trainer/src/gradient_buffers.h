@@ -52,8 +52,8 @@ class GradientBuffers : public GradientReceiver {
   /// Gradients from here on belong to the plan's next leaf.
   void begin_leaf();
   /// A backward pass begins. In the rank's last one each bucket's reduction is issued as soon as
-  /// the bucket is complete.
-  void begin_backward(bool last);
+  /// the bucket is complete. Gradients are multiplied by `factor` as they arrive.
+  void begin_backward(bool last, double factor);
   /// From here on a gradient is a UserError: it is of no micro-batch.
   void end_backward() { in_backward_ = false; }
   /// The leaf is complete: parameters without a gradient count as zero; it is added to its
@@ -104,6 +104,7 @@ class GradientBuffers : public GradientReceiver {
   bool in_leaf_ = false;
   bool in_backward_ = false;
   bool last_backward_ = false;
+  double factor_ = 1;                       // of the pass
   std::vector<bool> touched_;               // [parameter] by the present leaf
   std::vector<std::size_t> outstanding_;    // [bucket] parameters the last backward has not reached
   std::vector<bool> settled_;               // [bucket] of the present leaf
