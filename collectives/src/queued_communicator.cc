@@ -69,6 +69,7 @@ Work QueuedCommunicator::all_reduce(at::Tensor output, at::Tensor input, ReduceO
 }
 
 Work QueuedCommunicator::reduce(at::Tensor output, at::Tensor input, int root, ReduceOp op) {
+  if (rank() != root) output.reset();  // not looked at, not for its device either
   return submit(describe_reduce(caller(), output, input, root, op), {output, input});
 }
 
@@ -90,10 +91,12 @@ Work QueuedCommunicator::broadcast(at::Tensor tensor, int root) {
 }
 
 Work QueuedCommunicator::scatter(at::Tensor output, at::Tensor input, int root) {
+  if (rank() != root) input.reset();
   return submit(describe_scatter(caller(), output, input, root), {output, input});
 }
 
 Work QueuedCommunicator::gather(at::Tensor output, at::Tensor input, int root) {
+  if (rank() != root) output.reset();
   return submit(describe_gather(caller(), output, input, root), {output, input});
 }
 

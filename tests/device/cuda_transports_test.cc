@@ -211,6 +211,25 @@ TEST_P(CudaTransport, DifferentCallsAreAMismatch) {
   });
 }
 
+TEST_P(CudaTransport, WhatIsNotLookedAtMayLieAnywhere) {
+  run_well_in(GetParam(), [](int rank, Communicator& host) {
+    const CudaOptions options = options_of(GetParam(), rank);
+    const auto communicator = make_cuda_communicator(host, options);
+    const at::TensorOptions on_gpu = at::Device(at::kCUDA, static_cast<int8_t>(options.device));
+    const at::Tensor own = at::ones({8}, on_gpu);
+    const int ranks = host.world_size();
+    at::Tensor sum = rank == 0 ? at::zeros({8}, on_gpu) : at::zeros({1});
+    at::Tensor all = rank == 0 ? at::zeros({8 * ranks}, on_gpu) : at::zeros({1});
+    communicator->reduce(sum, own, 0).wait();
+    communicator->gather(all, own, 0).wait();
+    communicator->scatter(own, all, 0).wait();
+    EXPECT_EQ(own.sum().item<float>(), 8);
+    if (rank != 0) return;
+    EXPECT_EQ(sum.sum().item<float>(), 8 * ranks);
+    EXPECT_EQ(all.sum().item<float>(), 8 * ranks);
+  });
+}
+
 TEST(CudaCommunicator, ChoosesForRanksOnOneGpu) {
   MUSTER_NEEDS_GPUS(1);
   run_well_in({"auto", 2}, [](int, Communicator& host) {
