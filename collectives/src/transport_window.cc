@@ -36,6 +36,10 @@ at::Tensor tensor_of(const std::shared_ptr<std::byte>& memory, std::int64_t nume
 TransportWindow::TransportWindow(WindowMemory memory, std::int64_t numel, at::ScalarType dtype)
     : memory_(std::move(memory)), own_(tensor_of(memory_.own, numel, dtype)) {}
 
+TransportWindow::~TransportWindow() {
+  if (!owner_.is_this()) keep_for_ever(std::move(memory_.reader));
+}
+
 void TransportWindow::check(int from, std::int64_t begin, const at::Tensor& to) const {
   const auto problem = [](const std::string& expected, const std::string& found,
                           const char* advice) {

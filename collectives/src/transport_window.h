@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "muster/collectives/window.h"
+#include "owner_process.h"
 #include "transport.h"
 
 namespace muster::internal {
@@ -12,6 +13,7 @@ namespace muster::internal {
 class TransportWindow : public Window {
  public:
   TransportWindow(WindowMemory memory, std::int64_t numel, at::ScalarType dtype);
+  ~TransportWindow() override;
 
   const at::Tensor& own() const override { return own_; }
   /// From mapped memory at once; else by the reader.
@@ -20,6 +22,7 @@ class TransportWindow : public Window {
  private:
   void check(int from, std::int64_t begin, const at::Tensor& to) const;
 
+  const OwnerProcess owner_;
   WindowMemory memory_;
   at::Tensor own_;
 };

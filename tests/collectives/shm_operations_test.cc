@@ -1,6 +1,7 @@
 // Every operation between forked ranks over shared memory.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include "collectives/checks/operation_checks.h"
 #include "collectives/rank_processes.h"
@@ -159,6 +161,26 @@ TEST(ShmTransport, RunsManyOperationsInFlight) {
     run_ranks(world_size,
               [](int, Communicator& communicator) { check_asynchronous(communicator); });
   }
+}
+
+// All sends before all receives, so that the receive at the head is far from the first item.
+TEST(ShmTransport, KeepsThousandsOfTransfersInFlight) {
+  run_ranks(2, [](int rank, Communicator& communicator) {
+    constexpr int kMany = 3000;
+    std::vector<at::Tensor> received;
+    std::vector<Work> works;
+    for (int i = 0; i < kMany; ++i) {
+      works.push_back(communicator.send(at::full({1}, i + rank, at::kInt), 1 - rank));
+    }
+    for (int i = 0; i < kMany; ++i) {
+      received.push_back(at::zeros({1}, at::kInt));
+      works.push_back(communicator.recv(received.back(), 1 - rank));
+    }
+    for (Work& work : works) work.wait();
+    for (int i = 0; i < kMany; ++i) {
+      ASSERT_EQ(received[static_cast<std::size_t>(i)].item<int>(), i + 1 - rank);
+    }
+  });
 }
 
 // Reduced straight in symmetric memory on one rank, from ordinary memory on another: all ranks must

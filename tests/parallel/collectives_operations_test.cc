@@ -251,9 +251,14 @@ TEST(CollectivesOperations, AReadThatOutlivesItsWindowSaysSo) {
 
 // Though it destroys its copy of the world, as it does when it returns from main().
 TEST(CollectivesOperations, AChildThatEndsLeavesTheWorldToItsParent) {
+  const int last = g_communicator->world_size() - 1;
+  std::unique_ptr<Window> window = g_communicator->open_window(10, at::kInt);
+  at::Tensor own = window->own();
+  own.fill_(g_communicator->rank());
   const pid_t child = fork();
   if (child == 0) {
     alarm(10);
+    window.reset();
     { const World copy = std::move(*g_world); }
     _exit(0);
   }
@@ -261,6 +266,10 @@ TEST(CollectivesOperations, AChildThatEndsLeavesTheWorldToItsParent) {
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
   g_communicator->barrier().wait();
+  at::Tensor read = at::empty({10}, at::kInt);
+  window->read(last, 0, read).wait();
+  EXPECT_TRUE(read.eq(last).all().item<bool>());
+  g_communicator->barrier().wait();  // nobody closes before all have read
 }
 
 TEST(CollectivesOperations, AWindowNamesWhatDoesNotFit) {
