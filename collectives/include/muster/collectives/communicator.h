@@ -194,7 +194,7 @@ class Communicator {
   /// under mpirun --with-ft ulfm).
   ///
   /// Over MPI a silent rank cannot be left behind: Timeout naming it, after which all may call this
-  /// again, for instance when it has been killed.
+  /// again, as when it was killed. If it stopped while all agreed on who is left: PeerLost then.
   virtual std::unique_ptr<Communicator> shrink(std::chrono::milliseconds deadline) = 0;
 
   /// Collective over the ranks that are left. Blocks. Like shrink(), but the places of the others
