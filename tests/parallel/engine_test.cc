@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 
 #include <cstring>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "trainer/odd_net.h"
 #include "trainer/outcome.h"
 #include "trainer/test_world.h"
+#include "trainer/watched_communicator.h"
 
 namespace muster {
 namespace {
@@ -246,6 +248,62 @@ TEST(Engine, ALossOfLowPrecisionKeepsItsWeight) {
       EXPECT_EQ(engine.finish_step(0.1).gradient_norm, 5.0);
     }
   }
+}
+
+/// Two models, an Engine each, that are trained by turns: the generator's gradients come through
+/// the discriminator, which is frozen meanwhile.
+Outcome train_adversaries(Communicator& communicator, int zero_stage) {
+  torch::manual_seed(communicator.rank());  // rank 0's values must win
+  torch::nn::Sequential generator(torch::nn::Linear(4, 16), torch::nn::Tanh(),
+                                  torch::nn::Linear(16, 2));
+  torch::nn::Sequential discriminator(torch::nn::Linear(2, 16), torch::nn::Tanh(),
+                                      torch::nn::Linear(16, 1));
+  EngineOptions options;
+  options.logical_ranks = kMostLogicalRanks;
+  options.zero_stage = zero_stage;
+  options.seed = 1;
+  Engine generators(*generator, communicator, options);
+  options.seed = 2;
+  Engine discriminators(*discriminator, communicator, options);
+  const auto score = [&](const torch::Tensor& samples) {
+    return torch::softplus(discriminator->forward(samples)).mean();
+  };
+  Outcome outcome;
+  const auto make_step = [&](Engine& engine, const std::function<torch::Tensor()>& loss) {
+    engine.begin_step();
+    for (const MicroStep& micro : engine.micro_steps()) {
+      engine.begin_micro_step(micro);
+      engine.backward(loss(), 3.0);
+    }
+    outcome.losses.push_back(engine.finish_step(0.01).loss);
+  };
+  for (int step = 0; step < kSteps; ++step) {
+    make_step(discriminators, [&] {
+      const torch::Tensor made = generator->forward(torch::randn({3, 4})).detach();
+      return score(made) + score(-torch::rand({3, 2}));
+    });
+    for (torch::Tensor& parameter : discriminator->parameters()) parameter.requires_grad_(false);
+    make_step(generators, [&] { return score(generator->forward(torch::randn({3, 4}))); });
+    for (torch::Tensor& parameter : discriminator->parameters()) parameter.requires_grad_(true);
+  }
+  for (Engine* engine : {&generators, &discriminators}) {
+    for (const StateTensor& tensor : copy_of(engine->whole_state())) {
+      outcome.state.push_back(tensor);
+    }
+  }
+  return outcome;
+}
+
+TEST(Engine, TwoThatAreTrainedByTurnsHaveTheSameBits) {
+  World alone = World::create(RankEnv{}, WorldOptions{});
+  const Outcome expected = train_adversaries(alone.communicator(), 0);
+  EXPECT_NE(expected.losses[0], expected.losses[2]);
+  for (int zero_stage = 0; zero_stage <= 3; ++zero_stage) {
+    SCOPED_TRACE(zero_stage);
+    expect_equal_bits(expected, train_adversaries(*g_communicator, zero_stage));
+  }
+  WatchedCommunicator apart(*g_communicator, /*shared_memory=*/false);
+  expect_equal_bits(expected, train_adversaries(apart, 3));
 }
 
 class MastersAtStage : public testing::TestWithParam<int> {};

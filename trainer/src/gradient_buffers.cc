@@ -153,7 +153,9 @@ void GradientBuffers::receive(std::size_t index, const at::Tensor& found) {
     throw UserError("parameter '" + parameters_[index].name +
                     "': expected gradients from Engine::backward() alone, found one of another "
                     "backward pass, which no micro-batch would count; add what it goes back from "
-                    "to the loss, or take torch::autograd::grad()");
+                    "to the loss, take torch::autograd::grad(), or freeze the parameter for that "
+                    "pass (requires_grad_(false)), as those of a discriminator while the generator "
+                    "is trained");
   }
   const std::size_t bucket = layout_.bucket_of[index];
   if (settled_[bucket]) {
