@@ -178,9 +178,11 @@ std::uint64_t NodeMemory::reserve(std::uint64_t bytes) {
   do {
     const std::uint64_t left = kCapacityBytes - offset;
     if (bytes <= left && rounded <= left) continue;
-    throw ConfigError("node memory: expected a request for at most " + std::to_string(left) +
-                      " bytes more on this node, found one for " + std::to_string(bytes) +
-                      "; use a smaller model, or fewer ranks on the node");
+    throw ConfigError(
+        "node memory: expected a request for at most " + std::to_string(left) +
+        " bytes more on this node, found one for " + std::to_string(bytes) +
+        "; use a smaller model or fewer ranks on the node, or keep tensors, windows and "
+        "communicators instead of making them again, since no address is used twice");
   } while (!control_->unreserved_offset.compare_exchange_weak(offset, offset + rounded));
   return offset;
 }
