@@ -26,8 +26,8 @@ void run_together(Communicator& communicator, const std::function<void()>& work)
 /// rethrows, all others throw FailedElsewhere. Other errors come through.
 void run_alike(const Communicator& communicator, const std::function<void()>& work);
 
-/// How often the others hear of rank 0 while they wait for it.
-inline constexpr std::chrono::milliseconds kRank0Sign{1000};
+/// How often the others hear of rank 0 while they wait for it: far shorter than any deadline.
+inline constexpr std::chrono::milliseconds kRank0Sign{100};
 
 /// Collective. Blocks until `ended`, called again and again on rank 0 alone, returns true; it
 /// should block for kRank0Sign itself. The others hear each time that rank 0 is at work, so

@@ -18,6 +18,8 @@ using checkpoint::step_of_directory_name;
 
 constexpr std::string_view kAttemptPrefix = ".attempt-";
 constexpr std::string_view kDamagedMark = ".damaged";
+// A run that saves faster than it is looked at is not looked at for ever.
+constexpr int kLooks = 10;
 
 struct NamedState {
   std::int64_t step;
@@ -99,6 +101,46 @@ void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<s
   if (!one.problem.empty()) one.state = "damaged";
 }
 
+struct Look {
+  std::vector<ListedCheckpoint> checkpoints;
+  bool changed = false;  ///< Some went away meanwhile and are left out.
+};
+
+Look look_at(const fs::path& directory, const std::string& metric, Env& env) {
+  Look look;
+  for (const std::string& name : env.list_directory(directory)) {
+    const auto named = state_of_name(name);
+    if (!named) continue;
+    const fs::path path = directory / name;
+    try {
+      look.checkpoints.push_back({.step = named->step,
+                                  .path = path,
+                                  .state = named->state,
+                                  .problem = {},
+                                  .bytes = bytes_in(path, env),
+                                  .age = age_of(path),
+                                  .metric = {},
+                                  .score = {}});
+    } catch (const FileError&) {
+      if (env.exists(path)) throw;
+      look.changed = true;
+    }
+  }
+  std::stable_sort(look.checkpoints.begin(), look.checkpoints.end(),
+                   [](const auto& a, const auto& b) { return a.step < b.step; });
+  std::optional<std::int64_t> best;
+  for (ListedCheckpoint& one : look.checkpoints) {
+    if (one.state == "complete") look_into(one, metric, best, env);
+  }
+  const auto went_away = [&](const ListedCheckpoint& one) {
+    return !one.problem.empty() && !env.exists(one.path);
+  };
+  if (std::erase_if(look.checkpoints, went_away) > 0) look.changed = true;
+  for (ListedCheckpoint& one : look.checkpoints)
+    one.best = one.state == "complete" && best == one.step;
+  return look;
+}
+
 }  // namespace
 
 std::optional<std::int64_t> best_step_in(const Json& run_state) {
@@ -111,32 +153,14 @@ std::optional<std::int64_t> best_step_in(const Json& run_state) {
 
 std::vector<ListedCheckpoint> list_run(const fs::path& directory, const std::string& metric,
                                        Env& env) {
-  std::vector<ListedCheckpoint> listed;
   try {
-    for (const std::string& name : env.list_directory(directory)) {
-      const auto named = state_of_name(name);
-      if (!named) continue;
-      const fs::path path = directory / name;
-      listed.push_back({.step = named->step,
-                        .path = path,
-                        .state = named->state,
-                        .problem = {},
-                        .bytes = bytes_in(path, env),
-                        .age = age_of(path),
-                        .metric = {},
-                        .score = {}});
+    for (int looks = 1;; ++looks) {
+      Look look = look_at(directory, metric, env);
+      if (!look.changed || looks == kLooks) return std::move(look.checkpoints);
     }
   } catch (const FileError& e) {
     throw CheckpointError(std::string("listing checkpoints: ") + e.what() + "; check the path");
   }
-  std::stable_sort(listed.begin(), listed.end(),
-                   [](const auto& a, const auto& b) { return a.step < b.step; });
-  std::optional<std::int64_t> best;
-  for (ListedCheckpoint& one : listed) {
-    if (one.state == "complete") look_into(one, metric, best, env);
-  }
-  for (ListedCheckpoint& one : listed) one.best = one.state == "complete" && best == one.step;
-  return listed;
 }
 
 }  // namespace muster::launcher

@@ -30,7 +30,8 @@ struct ListedCheckpoint {
 std::optional<std::int64_t> best_step_in(const Json& run_state);
 
 /// The checkpoints of one directory, by step; `metric` in the place of the run's own unless "".
-/// Throws CheckpointError when the directory cannot be read.
+/// Where a run that lives deletes its old ones meanwhile, it looks again, so that the newest are
+/// there. Throws CheckpointError when the directory cannot be read.
 std::vector<ListedCheckpoint> list_run(const std::filesystem::path& directory,
                                        const std::string& metric, Env& env);
 

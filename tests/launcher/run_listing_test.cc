@@ -1,0 +1,106 @@
+// Directories that change while they are looked at, as those of a run that lives do.
+#include "commands/run_listing.h"
+
+#include <gmock/gmock.h>
+
+#include "commands/store_commands.h"
+#include "launcher/muster_process.h"
+#include "muster/base/error.h"
+#include "muster/checkpoint/checkpoint_store.h"
+
+namespace muster::launcher::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AnyOf;
+using ::testing::ElementsAre;
+
+/// `change` happens before its `call`-th look at a file or directory.
+class LivelyEnv : public Env {
+ public:
+  LivelyEnv(int call, std::function<void()> change) : calls_left_(call), change_(change) {}
+
+  std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
+    pass();
+    return real_->open_file(path);
+  }
+  std::vector<std::string> list_directory(const fs::path& path) override {
+    pass();
+    return real_->list_directory(path);
+  }
+  bool exists(const fs::path& path) override { return real_->exists(path); }
+  std::unique_ptr<WritableFile> create_file(const fs::path& path) override {
+    return real_->create_file(path);
+  }
+  void create_directories(const fs::path& path) override { real_->create_directories(path); }
+  void sync_directory(const fs::path& path) override { real_->sync_directory(path); }
+  void rename(const fs::path& from, const fs::path& to) override { real_->rename(from, to); }
+  void remove_all(const fs::path& path) override { real_->remove_all(path); }
+  std::chrono::system_clock::time_point now() override { return real_->now(); }
+
+  bool has_changed() const { return calls_left_ < 0; }
+
+ private:
+  void pass() {
+    if (calls_left_-- == 0) change_();
+  }
+
+  const std::unique_ptr<Env> real_ = make_system_env();
+  int calls_left_;
+  const std::function<void()> change_;
+};
+
+class RunListingTest : public ::testing::Test {
+ protected:
+  void save(std::int64_t step) {
+    const float weight[] = {1, 2, 3};
+    const std::vector<checkpoint::SourceRange> sources = {
+        {checkpoint::whole_tensor("model.weight", DType::kFloat32, {3}), weight}};
+    store_.prepare();
+    store_.commit(step, 0, {store_.write_shard(step, 0, 0, 1, sources)}, Json::object());
+  }
+  void remove(std::vector<std::int64_t> steps) { store_.remove(steps); }
+
+  std::vector<std::string> listed(Env& env) {
+    std::vector<std::string> lines;
+    for (const ListedCheckpoint& one : list_run(directory_.path() / "run", "", env))
+      lines.push_back(std::to_string(one.step) + " " + one.state + one.problem);
+    return lines;
+  }
+
+  TemporaryDirectory directory_;
+  const std::unique_ptr<Env> env_ = make_system_env();
+  checkpoint::CheckpointStore store_{directory_.path() / "run", *env_};
+};
+
+TEST_F(RunListingTest, IsOfOneMomentWheneverARunDeletesItsOldOnes) {
+  for (int call = 0;; ++call) {
+    for (const std::int64_t step : {1, 2, 3}) save(step);
+    LivelyEnv env(call, [&] {
+      save(4);
+      remove({1, 2});
+    });
+    const std::vector<std::string> found = listed(env);
+    if (!env.has_changed()) break;
+    EXPECT_THAT(found, AnyOf(ElementsAre("1 complete", "2 complete", "3 complete"),
+                             ElementsAre("3 complete", "4 complete")))
+        << call;
+    remove({3, 4});
+    ASSERT_LT(call, 100);
+  }
+}
+
+TEST_F(RunListingTest, VerifyDoesNotCallDamagedWhatWasDeleted) {
+  for (int call = 0;; ++call) {
+    for (const std::int64_t step : {1, 2, 3}) save(step);
+    LivelyEnv env(call, [&] { remove({1, 2}); });
+    EXPECT_EQ(verify_in(env, {directory_.path() / "run"}), 0) << call;
+    if (!env.has_changed()) break;
+    ASSERT_LT(call, 100);
+  }
+  LivelyEnv env(1, [&] { remove({3}); });
+  EXPECT_THROW(verify_in(env, {directory_.path() / "run" / "step-00000003"}), CheckpointError);
+}
+
+}  // namespace
+}  // namespace muster::launcher::testing
