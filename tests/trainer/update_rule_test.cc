@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -102,26 +101,14 @@ Settings settings_of(const Json& json) {
   return settings;
 }
 
-float largest_of(const std::vector<float>& values) {
-  float largest = 0;
-  for (const float value : values) largest = std::max(largest, std::abs(value));
-  return largest;
-}
-
-struct Trained {
-  std::vector<float> values;
-  float largest = 0;  // that any value ever was
-};
-
 /// 100 steps, with the flat space cut at `cuts` (in blocks): one rule a part, as ranks have it.
-Trained train(const Settings& settings, const std::vector<std::int64_t>& cuts) {
+std::vector<float> train(const Settings& settings, const std::vector<std::int64_t>& cuts) {
   std::vector<RuleParameter> parameters = job().parameters;
   for (RuleParameter& p : parameters) p.weight_decay = settings.weight_decay;
   std::vector<std::unique_ptr<UpdateRule>> rules;
   for (std::size_t i = 0; i + 1 < cuts.size(); ++i)
     rules.push_back(make_update_rule(settings.options, parameters));
   std::vector<float> values = job().initial();
-  float largest = largest_of(values);
   std::vector<std::vector<float>> state(2, std::vector<float>(values.size()));
   const std::size_t states = rules[0]->flat_state().size();
   const std::int64_t steps = job().golden["steps"];
@@ -148,16 +135,15 @@ Trained train(const Settings& settings, const std::vector<std::int64_t>& cuts) {
     }
     for (std::size_t rank = 0; rank < rules.size(); ++rank)
       rules[rank]->update(slice(rank), numbers);
-    largest = std::max(largest, largest_of(values));
   }
-  return {values, largest};
+  return values;
 }
 
 std::vector<std::int64_t> whole() { return {0, job().numel / kBlockNumel}; }
 
 // With gradients that do not depend on the parameters, errors add up and do not grow. In units of
-// u = 2^-24, a step rounds a parameter p twice, by at most 2 |p| u, and its update has a relative
-// error of
+// u = 2^-24, a step rounds a parameter twice (3 u for |p| up to 1.5; momentum takes a few further,
+// but roundings would have to point one way to pass this), and its update has a relative error of
 //   sgd: 2 u / (1 - momentum) from the momentum, at most ten times the gradient's rounding: 25 u;
 //   adam, adamw, lamb: 3 u / (1 - beta1) + 3 u / (1 - beta2) / 2 + 8 u = 70 u;
 //   lion: none, sign and all its roundings are the same: the decay's 1 u;
@@ -166,12 +152,12 @@ std::vector<std::int64_t> whole() { return {0, job().numel / kBlockNumel}; }
 // times the largest update: sgd |g| / (1 - momentum) = 10 and more with weight decay, 12; adam
 // (1 - beta1) / sqrt(1 - beta2) at most, under 3; lamb that times the trust ratio, |p| over
 // |direction|, at most 1.5; adafactor relative to |p|, under 3.
-double tolerance(const std::string& optimizer, double learning_rate, double largest) {
+double tolerance(const std::string& optimizer, double learning_rate) {
   const double roundings = optimizer == "sgd"         ? 25 * 12
                            : optimizer == "lion"      ? 1
                            : optimizer == "adafactor" ? 260 * 3
                                                       : 70 * 3 * 1.5;
-  return 100 * (2 * largest + learning_rate * roundings) * 0x1p-24;
+  return 100 * (3 + learning_rate * roundings) * 0x1p-24;
 }
 
 TEST(UpdateRule, FollowsTorch) {
@@ -180,9 +166,9 @@ TEST(UpdateRule, FollowsTorch) {
   for (const Json& one : job().golden["cases"]) {
     SCOPED_TRACE(one["options"].dump());
     const Settings settings = settings_of(one["options"]);
-    const auto [found, largest] = train(settings, whole());
+    const std::vector<float> found = train(settings, whole());
     const std::vector<float> before = job().initial();
-    const double bound = tolerance(one["options"]["optimizer"], settings.learning_rate, largest);
+    const double bound = tolerance(one["options"]["optimizer"], settings.learning_rate);
     double worst = 0, moved = 0;
     std::size_t next = 0;
     job().for_each_element([&](std::size_t at, std::int64_t index, int) {
@@ -202,12 +188,12 @@ TEST(UpdateRule, BitsDoNotDependOnTheCut) {
   for (const Json& one : job().golden["cases"]) {
     SCOPED_TRACE(one["options"].dump());
     const Settings settings = settings_of(one["options"]);
-    const std::vector<float> expected = train(settings, whole()).values;
+    const std::vector<float> expected = train(settings, whole());
     std::vector<std::int64_t> every(static_cast<std::size_t>(blocks + 1));
     std::iota(every.begin(), every.end(), 0);
     for (const std::vector<std::int64_t>& cuts :
          {std::vector<std::int64_t>{0, 1, blocks}, {0, 5, 6, blocks}, every}) {
-      const std::vector<float> found = train(settings, cuts).values;
+      const std::vector<float> found = train(settings, cuts);
       EXPECT_EQ(std::memcmp(expected.data(), found.data(), found.size() * sizeof(float)), 0)
           << cuts.size() - 1 << " parts";
     }
@@ -216,7 +202,7 @@ TEST(UpdateRule, BitsDoNotDependOnTheCut) {
 
 TEST(UpdateRule, PaddingStaysZero) {
   for (const Json& one : job().golden["cases"]) {
-    std::vector<float> values = train(settings_of(one["options"]), whole()).values;
+    std::vector<float> values = train(settings_of(one["options"]), whole());
     job().for_each_element([&](std::size_t at, std::int64_t, int) { values[at] = 0; });
     for (const float value : values) ASSERT_EQ(value, 0.0f) << one["options"].dump();
   }
