@@ -1,7 +1,6 @@
 // Ranks that die, fall silent, leave or call something else, at every operation, over MPI on one
 // host and between two: what the others are told, and how soon, and that they can go on. See
-// programs/faults.cc, programs/part_faults.cc
-// and programs/survivors.cc.
+// programs/faults.cc, programs/part_faults.cc and programs/survivors.cc.
 #include <gtest/gtest.h>
 #include <signal.h>
 

@@ -3,9 +3,8 @@
 //   deaths     an abort, after which all 6 ranks go on; then rank 1 dies; then rank 4
 //   meanwhile  rank 1 of 6 dies, and rank 3 so much later, while others shrink
 //   silence    rank 1 of 3 stops, and is killed once the others were told of it
-//   stops      rank 1 of 3 stops, at moments of a stream of shrinks until some were before, and
-//   some
-//              in an agreement on who is left
+//   stops      rank 1 of 3 stops, at moments of a stream of shrinks until some were before an
+//              agreement on who is left, and some in it
 //   refusal    3 ranks have an MPI that cannot do it
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
@@ -202,7 +201,8 @@ void stops(Communicator& world, Verdicts& verdicts, const std::filesystem::path&
   }
   const bool right = world.rank() != 0 || (before && in_agreement);
   verdicts.write("stops", right, begin, milliseconds(120000),
-                 before ? "none in an agreement" : "none before an agreement");
+                 std::string(before ? "one" : "none") + " before an agreement, " +
+                     (in_agreement ? "one" : "none") + " in it");
 }
 
 void refusal(Communicator& world, Verdicts& verdicts, const std::filesystem::path& directory) {

@@ -29,7 +29,7 @@ class Window {
   /// contiguous and of the window's dtype. Returns at once; the data are valid after Work::wait(),
   /// which throws PeerLost when `from` died or closed the window and Timeout when the
   /// communicator's deadline passed. Until then `to` belongs to the read. Any number may be under
-  /// way. From one thread at a time, wait() included. Throws ConfigError for what does not fit.
+  /// way. From one thread at a time, the Work's calls too. Throws ConfigError for what misfits.
   virtual Work read(int from, std::int64_t begin, at::Tensor to) = 0;
 };
 
