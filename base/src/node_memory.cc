@@ -176,13 +176,11 @@ std::uint64_t NodeMemory::reserve(std::uint64_t bytes) {
       (bytes + kLargestPageBytes - 1) / kLargestPageBytes * kLargestPageBytes;
   std::uint64_t offset = control_->unreserved_offset.load();
   do {
-    const std::uint64_t left = kCapacityBytes - offset;
-    if (bytes <= left && rounded <= left) continue;
-    throw ConfigError(
-        "node memory: expected a request for at most " + std::to_string(left) +
-        " bytes more on this node, found one for " + std::to_string(bytes) +
-        "; use a smaller model or fewer ranks on the node, or keep tensors, windows and "
-        "communicators instead of making them again, since no address is used twice");
+    const std::uint64_t most = std::min(kMostAtOnceBytes, kCapacityBytes - offset);
+    if (bytes <= most && rounded <= most) continue;
+    throw ConfigError("node memory: expected a request for at most " + std::to_string(most) +
+                      " bytes, found one for " + std::to_string(bytes) +
+                      "; use a smaller model, or fewer ranks on the node");
   } while (!control_->unreserved_offset.compare_exchange_weak(offset, offset + rounded));
   return offset;
 }

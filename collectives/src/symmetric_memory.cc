@@ -141,7 +141,7 @@ std::vector<std::byte*> SymmetricMemory::allocate_copies(std::int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   // What is more than there is stays so, and the copies together do not overflow.
   const std::uint64_t stride =
-      odd_pages(std::min(static_cast<std::uint64_t>(bytes), NodeMemory::kCapacityBytes));
+      odd_pages(std::min(static_cast<std::uint64_t>(bytes), NodeMemory::kMostAtOnceBytes));
   const std::uint64_t total = stride * static_cast<std::uint64_t>(group_.world_size());
   const std::uint64_t offset = place_next(total);
   const Block block{offset, stride, group_.memory->map(offset, total)};

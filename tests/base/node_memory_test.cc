@@ -123,7 +123,7 @@ TEST(NodeMemory, MemoryIsSharedAndZeroAtFirstTouch) {
   for (std::uint64_t i = 0; i < kBytes; ++i) ASSERT_EQ(mine[i], std::byte{0}) << i;
   mine[kBytes - 1] = std::byte{42};
   EXPECT_EQ(theirs[kBytes - 1], std::byte{42});
-  // The far end of a terabyte costs no more than the page touched.
+  // The far end of it costs no more than the page touched.
   std::byte* last = memory->map(NodeMemory::kCapacityBytes - 65536, 65536);
   EXPECT_EQ(last[65535], std::byte{0});
 }
@@ -135,9 +135,14 @@ TEST(NodeMemory, ReservesWithoutOverlapUntilItIsFull) {
   EXPECT_EQ(first, NodeMemory::symmetric_offset_bytes());
   EXPECT_EQ(other->reserve(65537), first + 65536);
   EXPECT_EQ(memory->reserve(1), first + 3 * 65536);
-  EXPECT_THROW(memory->reserve(NodeMemory::kCapacityBytes), ConfigError);
+  EXPECT_THROW(memory->reserve(NodeMemory::kMostAtOnceBytes + 1), ConfigError);
   EXPECT_THROW(memory->reserve(~std::uint64_t{0}), ConfigError);
   EXPECT_EQ(other->reserve(1), first + 4 * 65536);
+  const std::uint64_t most = NodeMemory::kMostAtOnceBytes;
+  for (std::uint64_t left = NodeMemory::kCapacityBytes - 4 * 65536 - first; left > most;
+       left -= most)
+    memory->reserve(most);
+  EXPECT_THROW(memory->reserve(most), ConfigError);
 }
 
 TEST(NodeMemory, BlocksAreFoundByNumber) {
@@ -195,17 +200,17 @@ TEST(NodeMemory, HostileDescriptorIsConfigErrorAndStaysOpen) {
     EXPECT_EQ(close(fd), 0) << "the caller's descriptor must stay open";
   };
   expect_refused(open("/dev/null", O_RDWR));
-  const auto terabyte = [](unsigned flags) {
+  const auto as_large = [](unsigned flags) {
     const int fd = memfd_create("muster-test", flags);
     EXPECT_EQ(ftruncate(fd, static_cast<off_t>(NodeMemory::kCapacityBytes)), 0);
     return fd;
   };
   // The right size and first bytes, but it could shrink.
   const auto real = NodeMemory::create(1, 0);
-  const int unsealed = terabyte(MFD_ALLOW_SEALING);
+  const int unsealed = as_large(MFD_ALLOW_SEALING);
   EXPECT_EQ(pwrite(unsealed, &real->control(), 64, 0), 64);
   expect_refused(unsealed);
-  const int zeros = terabyte(MFD_ALLOW_SEALING);
+  const int zeros = as_large(MFD_ALLOW_SEALING);
   EXPECT_EQ(fcntl(zeros, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
   expect_refused(zeros);  // sealed, but no magic
 }

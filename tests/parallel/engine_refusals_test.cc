@@ -307,6 +307,40 @@ TEST(Engine, ValuesThatWereReplacedAreRefusedByName) {
   }
 }
 
+// What a logical rank begins with would not fit in.
+TEST(Engine, ABufferOfAnotherSizeIsRefusedByName) {
+  torch::nn::Linear linear(4, 1);
+  torch::Tensor seen = linear->register_buffer("seen", torch::zeros({4}));
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*linear, *g_communicator, options);
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  mean_step(engine, linear, input);
+  const Outcome before = state_of(engine);
+  const torch::Tensor values = seen.detach().clone();
+  for (const torch::Tensor& other :
+       {torch::zeros({5}), torch::zeros({4}, torch::kDouble), torch::zeros({4, 2}).select(1, 0)}) {
+    seen.set_data(other);
+    EXPECT_THAT([&] { engine.begin_step(); }, ThrowsMessage<UserError>(HasSubstr("buffer 'seen'")));
+  }
+  seen.set_data(values);
+  expect_equal_bits(before, state_of(engine));
+  EXPECT_EQ(mean_step(engine, linear, input).step, 2);
+}
+
+// A model that is refused may be trained with other options.
+TEST(Engine, OptionsAreRefusedBeforeTheModelIsTouched) {
+  torch::nn::Sequential net(torch::nn::Linear(4, 4), torch::nn::BatchNorm1d(4));
+  net[0]->parameters()[1].requires_grad_(false);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.precision = Precision::kBFloat16;
+  options.zero_stage = 4;
+  EXPECT_THROW(Engine(*net, *g_communicator, options), ConfigError);
+  for (const torch::Tensor& tensor : net->parameters()) EXPECT_EQ(tensor.dtype(), torch::kFloat);
+  EXPECT_EQ(net->named_buffers()["1.running_mean"].dtype(), torch::kFloat);
+}
+
 TEST(Engine, ValuesThatWereReplacedDuringAStepAreRefused) {
   torch::nn::Linear linear(4, 1);
   EngineOptions options;

@@ -33,9 +33,9 @@
 namespace muster {
 namespace {
 
-EngineOptions checked(EngineOptions options) {
+void check(const EngineOptions& options) {
   const std::vector<std::string> problems = options.validate();
-  if (problems.empty()) return options;
+  if (problems.empty()) return;
   std::string text;
   for (const std::string& problem : problems) text += (text.empty() ? "" : "; ") + problem;
   throw ConfigError(text);
@@ -132,7 +132,7 @@ class Engine::Impl {
  public:
   Impl(internal::ModuleTensors tensors, Communicator& communicator, EngineOptions options)
       : communicator_(communicator),
-        options_(checked(std::move(options))),
+        options_(std::move(options)),
         device_(device_of(tensors)),
         on_gpu_(device_.is_cpu() ? nullptr
                                  : internal::communicator_on(device_, communicator, options_)),
@@ -397,9 +397,11 @@ class Engine::Impl {
   double leaf_totals_[2] = {0, 0};  // loss times weight, weight
 };
 
-Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options)
-    : impl_(std::make_unique<Impl>(collect(module, options.precision), communicator,
-                                   std::move(options))) {}
+Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options) {
+  check(options);
+  impl_ =
+      std::make_unique<Impl>(collect(module, options.precision), communicator, std::move(options));
+}
 
 Engine::~Engine() = default;
 

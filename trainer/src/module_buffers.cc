@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <cstddef>
 #include <utility>
 
 #include "muster/base/error.h"
@@ -21,7 +22,8 @@ ModuleBuffers::ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buf
                         (buffer.is_contiguous() ? "one on " + buffer.device().str() : "another") +
                         "; make it so in build_model()");
     }
-    bytes += static_cast<std::int64_t>(buffer.nbytes());
+    sizes_bytes_.push_back(static_cast<std::int64_t>(buffer.nbytes()));
+    bytes += sizes_bytes_.back();
   }
   const at::TensorOptions options = at::TensorOptions(at::kByte).device(device);
   start_ = at::empty({bytes}, options);
@@ -30,29 +32,43 @@ ModuleBuffers::ModuleBuffers(std::vector<std::pair<std::string, at::Tensor>> buf
 
 namespace {
 
+using NamedBuffer = std::pair<std::string, at::Tensor>;
+
+void check_unchanged(const NamedBuffer& named, std::int64_t size_bytes) {
+  const auto& [name, buffer] = named;
+  if (static_cast<std::int64_t>(buffer.nbytes()) == size_bytes && buffer.is_contiguous()) return;
+  throw UserError("buffer '" + name + "': expected the " + std::to_string(size_bytes) +
+                  " contiguous bytes that it had when the engine was made, found " +
+                  std::to_string(buffer.nbytes()) +
+                  (buffer.is_contiguous() ? "" : ", not contiguous") +
+                  "; write into it in place, and make it as large as it will be in build_model()");
+}
+
 /// Calls copy(the part of `bytes`, the bytes of the buffer) for each buffer.
 template <typename Copy>
-void for_each_buffer(const std::vector<std::pair<std::string, at::Tensor>>& buffers,
-                     const at::Tensor& bytes, const Copy& copy) {
+void for_each_buffer(const std::vector<NamedBuffer>& buffers,
+                     const std::vector<std::int64_t>& sizes_bytes, const at::Tensor& bytes,
+                     const Copy& copy) {
   const at::NoGradGuard no_grad;
   std::int64_t begin = 0;
-  for (const auto& [name, buffer] : buffers) {
-    const auto size = static_cast<std::int64_t>(buffer.nbytes());
-    if (size == 0) continue;
-    copy(bytes.narrow(0, begin, size), buffer.variable_data().view(-1).view(at::kByte));
-    begin += size;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    check_unchanged(buffers[i], sizes_bytes[i]);
+    if (sizes_bytes[i] == 0) continue;
+    copy(bytes.narrow(0, begin, sizes_bytes[i]),
+         buffers[i].second.variable_data().view(-1).view(at::kByte));
+    begin += sizes_bytes[i];
   }
 }
 
 }  // namespace
 
 void ModuleBuffers::pack(const at::Tensor& bytes) const {
-  for_each_buffer(buffers_, bytes,
+  for_each_buffer(buffers_, sizes_bytes_, bytes,
                   [](const at::Tensor& part, const at::Tensor& buffer) { part.copy_(buffer); });
 }
 
 void ModuleBuffers::unpack(const at::Tensor& bytes) {
-  for_each_buffer(buffers_, bytes,
+  for_each_buffer(buffers_, sizes_bytes_, bytes,
                   [](const at::Tensor& part, const at::Tensor& buffer) { buffer.copy_(part); });
 }
 

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -38,10 +39,12 @@ class ModuleBuffers {
   void changed() { in_step_ = false; }
 
  private:
+  // Both throw UserError for a buffer whose size or layout was changed.
   void pack(const at::Tensor& bytes) const;
   void unpack(const at::Tensor& bytes);
 
   std::vector<std::pair<std::string, at::Tensor>> buffers_;
+  std::vector<std::int64_t> sizes_bytes_;
   at::Tensor start_;  // uint8, all buffers end to end: their values when the step began
   at::Tensor kept_;
   std::optional<Work> published_;

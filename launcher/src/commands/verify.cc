@@ -63,10 +63,9 @@ std::string verify_command_help() {
   return "usage: muster verify DIR\n"
          "Checks every byte against its checksum and lists each problem. DIR is a checkpoint, or a "
          "directory\n"
-         "of them: then all but those that a run deletes meanwhile. Leaves with 0 when all is "
-         "sound and "
-         "with 74 when\n"
-         "something is damaged.\n";
+         "of them: then all, but for those that a run deletes meanwhile. Leaves with 0 when all is "
+         "sound,\n"
+         "and with 74 when something is damaged.\n";
 }
 
 }  // namespace muster::launcher

@@ -27,7 +27,7 @@ std::string scaled(double value, double step, const std::array<const char*, N>& 
 
 std::string bytes_text(std::int64_t bytes) {
   return scaled(static_cast<double>(bytes), 1024,
-                std::array{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"});
+                std::array{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"});
 }
 
 std::string speed_text(double bytes_per_second) {

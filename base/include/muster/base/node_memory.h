@@ -55,8 +55,11 @@ struct NodeControl {
 /// ranks attach().
 class NodeMemory {
  public:
-  static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1}
-                                                  << 40;  // sparse: costs nothing until touched
+  /// Sparse: costs nothing until touched. So much that no job uses it up, though no address is used
+  /// twice.
+  static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1} << 60;
+  /// Of one reserve(): more than a machine has.
+  static constexpr std::uint64_t kMostAtOnceBytes = std::uint64_t{1} << 40;
   /// Where the symmetric region begins; aligned to 64 KiB, the largest page size.
   static std::uint64_t symmetric_offset_bytes();
 
@@ -85,7 +88,7 @@ class NodeMemory {
   void release(std::uint64_t offset_bytes, std::uint64_t bytes) noexcept;
 
   /// Reserves `bytes` of the symmetric region and returns their offset, a multiple of 64 KiB. Any
-  /// process and thread. Throws ConfigError when the region is full.
+  /// process and thread. Throws ConfigError for more than kMostAtOnceBytes, or than there is left.
   std::uint64_t reserve(std::uint64_t bytes);
 
   /// The offset of block `number`, which whoever asks first reserves with `bytes`; all ask for the

@@ -60,7 +60,9 @@ class Trainer {
 
   // What a subclass must say.
   /// The model, on the CPU, with LibTorch's generator seeded from --seed; it is then moved to
-  /// device(). Keep a handle of your own for compute_loss().
+  /// device(). Keep a handle of your own for compute_loss(). What forward() keeps from step to step
+  /// is a registered buffer, written in place: a tensor assigned to its member is another one,
+  /// which is not saved, and differs between ranks.
   virtual std::shared_ptr<torch::nn::Module> build_model() = 0;
   virtual std::shared_ptr<const Dataset> train_dataset() = 0;
   /// Runs the model on one micro-batch (never empty). The mean is over samples unless Loss says
