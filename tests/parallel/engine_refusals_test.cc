@@ -5,12 +5,16 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "muster/base/error.h"
 #include "muster/trainer/engine.h"
@@ -21,6 +25,7 @@
 namespace muster {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -349,6 +354,200 @@ TEST(Engine, ValuesThatWereReplacedDuringAStepAreRefused) {
   mean_passes(engine, linear, torch::full({2, 4}, 0.5));
   linear->weight.set_data(torch::zeros({1, 4}));
   EXPECT_THROW(engine.finish_step(0.25), UserError);
+}
+
+/// With batch norm, and a parameter that not every logical rank uses.
+struct Wayward : torch::nn::Module {
+  torch::Tensor forward(const torch::Tensor& x, bool uses_all) {
+    const torch::Tensor y = norm(first(x));
+    return uses_all ? last(y) : y;
+  }
+  torch::nn::Linear first = register_module("first", torch::nn::Linear(4, 4));
+  torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(4));
+  torch::nn::Linear last = register_module("last", torch::nn::Linear(4, 1));
+};
+
+/// The first `most` of this rank's micro-steps.
+void some_passes(Engine& engine, Wayward& net, std::size_t most) {
+  engine.begin_step();
+  for (const MicroStep& micro : engine.micro_steps()) {
+    if (most-- == 0) return;
+    engine.begin_micro_step(micro);
+    engine.backward(net.forward(torch::randn({3, 4}), micro.logical_rank != 1).square().mean(), 3);
+  }
+}
+
+EngineOptions wayward_options(int zero_stage, int logical_ranks) {
+  EngineOptions options;
+  options.logical_ranks = logical_ranks;
+  options.zero_stage = zero_stage;
+  return options;
+}
+
+constexpr std::size_t kAllPasses = 100;
+
+// Ranks have several micro-steps, of which the first may be one's last, or one each.
+TEST(Engine, AStepThatIsGivenUpOnEveryRankLeavesNothing) {
+  for (const int logical_ranks : {kLogicalRanks, g_communicator->world_size()}) {
+    for (const int zero_stage : {0, 1, 2, 3}) {
+      SCOPED_TRACE(testing::Message() << "stage " << zero_stage << " of " << logical_ranks);
+      const auto train = [&](const std::vector<std::size_t>& given_up) {
+        torch::manual_seed(1);
+        Wayward net;
+        Engine engine(net, *g_communicator, wayward_options(zero_stage, logical_ranks));
+        for (const std::size_t passes : given_up) some_passes(engine, net, passes);
+        some_passes(engine, net, kAllPasses);
+        engine.finish_step(0.1);
+        return state_of(engine);
+      };
+      const Outcome expected = train({});
+      for (const std::size_t passes : {std::size_t{0}, std::size_t{1}, kAllPasses})
+        expect_equal_bits(expected, train({passes, passes}));
+    }
+  }
+}
+
+TEST(Engine, AStepThatOneRankGivesUpIsOneThatOthersCannotFinish) {
+  if (g_communicator->world_size() == 1) GTEST_SKIP() << "takes two ranks";
+  const bool gives_up = g_communicator->rank() == 1;
+  for (const int zero_stage : {0, 1, 2, 3}) {
+    SCOPED_TRACE(zero_stage);
+    const auto train = [&](bool disturbed) {
+      torch::manual_seed(1);
+      Wayward net;
+      Engine engine(net, *g_communicator, wayward_options(zero_stage, 2 * kLogicalRanks));
+      if (disturbed) some_passes(engine, net, gives_up ? 1 : kAllPasses);
+      if (disturbed && !gives_up) {
+        EXPECT_THAT([&] { engine.finish_step(0.1); },
+                    ThrowsMessage<UserError>(HasSubstr("another gave it up")));
+      }
+      some_passes(engine, net, kAllPasses);
+      engine.finish_step(0.1);
+      return state_of(engine);
+    };
+    expect_equal_bits(train(false), train(true));
+  }
+}
+
+// As one that had no memory left, whose batch the caller would leave out.
+TEST(Engine, AStepWhoseBackwardPassThrewCannotGoOn) {
+  torch::nn::Linear first(4, 4), last(4, 1);
+  torch::nn::Sequential net(first, last);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Engine engine(*net, *g_communicator, options);
+  const Outcome before = state_of(engine);
+  const auto go_on = [&] {
+    engine.begin_step();
+    for (const MicroStep& micro : engine.micro_steps()) {
+      engine.begin_micro_step(micro);
+      const torch::Tensor hidden = first(torch::ones({2, 4}));
+      hidden.register_hook(
+          [](const torch::Tensor&) -> torch::Tensor { throw std::runtime_error("no memory"); });
+      EXPECT_THROW(engine.backward(last(hidden).mean(), 2.0), std::runtime_error);
+    }
+    engine.finish_step(0.1);
+  };
+  EXPECT_THAT(go_on, ThrowsMessage<UserError>(HasSubstr("one threw")));
+  mean_passes(engine, net, torch::full({2, 4}, 0.5));
+  engine.begin_step();
+  expect_equal_bits(before, state_of(engine));
+}
+
+TEST(Engine, CallsOutOfTheirOrderAreRefused) {
+  torch::nn::Linear linear(4, 1);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.ema_decay = 0.5;
+  Engine engine(*linear, *g_communicator, options);
+  const torch::Tensor input = torch::full({2, 4}, 0.5);
+  EXPECT_THROW(engine.begin_micro_step(engine.micro_steps().front()), UserError);
+  EXPECT_THROW(engine.finish_step(0.1), UserError);
+  mean_step(engine, linear, input);
+  const Outcome after = state_of(engine);
+  EXPECT_THROW(engine.finish_step(0.1), UserError);
+  expect_equal_bits(after, state_of(engine));
+  mean_passes(engine, linear, input);
+  EXPECT_THROW(engine.whole_state(), UserError);
+  EXPECT_THROW(engine.swap_average(), UserError);
+  EXPECT_THROW(engine.state_changed(), UserError);
+  EXPECT_EQ(engine.finish_step(0.1).step, 2);
+  engine.swap_average();
+  EXPECT_THROW(engine.begin_step(), UserError);
+  engine.swap_average();
+  EXPECT_EQ(mean_step(engine, linear, input).step, 3);
+  EXPECT_THROW(engine.resume(-1, {}), ConfigError);
+}
+
+/// Checkpointing by hand: a backward pass within the backward pass.
+struct Again : torch::autograd::Function<Again> {
+  using Block = std::function<torch::Tensor(const torch::Tensor&)>;
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
+                               const Block* block) {
+    context->saved_data["block"] = reinterpret_cast<std::int64_t>(block);
+    context->save_for_backward({x});
+    const torch::NoGradGuard no_grad;
+    return (*block)(x);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto* block = reinterpret_cast<const Block*>(context->saved_data["block"].toInt());
+    const torch::AutoGradMode with_graph(true);
+    torch::Tensor x = context->get_saved_variables()[0].detach().requires_grad_(true);
+    torch::autograd::backward({(*block)(x)}, {gradients[0]});
+    return {x.grad(), torch::Tensor()};
+  }
+};
+
+TEST(Engine, ASecondGradientInABackwardPassIsRefusedByName) {
+  torch::nn::Linear linear(4, 4);
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  options.accumulation_steps = 2;  // so that it is not in the last pass alone
+  Engine engine(*linear, *g_communicator, options);
+  const Again::Block block = [&](const torch::Tensor& x) { return torch::tanh(linear(x)); };
+  engine.begin_step();
+  engine.begin_micro_step(engine.micro_steps().front());
+  torch::Tensor y = torch::randn({3, 4}).requires_grad_(true);
+  for (int i = 0; i < 2; ++i) y = Again::apply(y, &block);
+  EXPECT_THAT([&] { engine.backward(y.mean(), 3.0); },
+              ThrowsMessage<UserError>(
+                  AllOf(HasSubstr("found a second"), HasSubstr("activation_checkpoint()"))));
+}
+
+struct Ordered : torch::nn::Module {
+  explicit Ordered(bool turned) {
+    const torch::Tensor wide = torch::full({4, 3}, 2.0f), tall = torch::full({3, 4}, 3.0f);
+    if (turned) register_parameter("tall", tall);
+    register_parameter("wide", wide);
+    if (!turned) register_parameter("tall", tall);
+  }
+};
+
+TEST(Engine, AModelThatIsAnotherOnSomeRankIsRefused) {
+  if (g_communicator->world_size() == 1) GTEST_SKIP() << "takes two ranks";
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  Ordered turned(g_communicator->rank() > 0);
+  const auto make = [&] { Engine engine(turned, *g_communicator, options); };
+  if (g_communicator->rank() == 1) {
+    EXPECT_THAT(make, ThrowsMessage<ConfigError>(AllOf(HasSubstr("parameter 'wide' [4, 3]"),
+                                                       HasSubstr("parameter 'tall' [3, 4]"))));
+  } else {
+    EXPECT_THROW(make(), Error);
+  }
+  Ordered same(true);
+  Engine engine(same, *g_communicator, options);
+}
+
+TEST(Engine, AParameterGroupOfNoNumberIsRefused) {
+  OddNet net;
+  EngineOptions options;
+  options.logical_ranks = kLogicalRanks;
+  for (const double factor : {double{NAN}, double{INFINITY}, -1.0}) {
+    options.optimizer.groups = {{"*.bias", factor}};
+    EXPECT_THROW(Engine(net, *g_communicator, options), ConfigError) << factor;
+  }
 }
 
 // Its gradients would have neither the weight nor the place of a micro-batch's.

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <functional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -349,6 +350,24 @@ TEST_P(MastersAtStage, KeepWhatBFloat16CannotHoldAndAreTheState) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zero, MastersAtStage, testing::Values(0, 1, 2, 3));
+
+// Of the memory that ranks share only what is the rank's own.
+TEST(Engine, AModelThatIsSavedIsAsLargeAsItWas) {
+  for (const int zero_stage : {0, 1, 2}) {
+    torch::nn::Linear linear(256, 256);
+    const auto size = [&] {
+      std::stringstream file;
+      torch::save(linear, file);
+      return static_cast<double>(file.str().size());
+    };
+    const double before = size();
+    EngineOptions options;
+    options.logical_ranks = kMostLogicalRanks;
+    options.zero_stage = zero_stage;
+    Engine engine(*linear, *g_communicator, options);
+    EXPECT_LT(size() / before, 1.1) << zero_stage;
+  }
+}
 
 }  // namespace
 }  // namespace muster

@@ -195,5 +195,47 @@ TEST(ActivationCheckpoint, AnErrorOfTheBlockComesThrough) {
   EXPECT_THAT(refusal_of([&] { y.sum().backward(); }), HasSubstr("out of thread"));
 }
 
+/// Multiplied by a buffer, which may move before it is.
+struct ScaledImpl : torch::nn::Module {
+  explicit ScaledImpl(bool buffer_moves) : moves(buffer_moves) {}
+  torch::Tensor forward(const torch::Tensor& x) {
+    if (moves) {
+      const torch::NoGradGuard no_grad;
+      scale.mul_(0.5).add_(x.detach().mean(0));
+    }
+    return x * weight * scale;
+  }
+  torch::Tensor forward_again(const torch::Tensor& x) {
+    return activation_checkpoint(*this,
+                                 [this](const std::vector<at::Tensor>& inputs) {
+                                   return std::vector<at::Tensor>{forward(inputs[0])};
+                                 },
+                                 {x})[0];
+  }
+  const bool moves;
+  torch::Tensor weight = register_parameter("weight", torch::ones({4}));
+  torch::Tensor scale = register_buffer("scale", torch::ones({4}));
+};
+TORCH_MODULE(Scaled);
+
+// A mask that blocks share, say, of which only some are checkpointed.
+TEST(ActivationCheckpoint, LeavesABufferAloneThatOthersHaveSaved) {
+  Scaled scaled(/*moves=*/false);
+  const torch::Tensor y = scaled->forward_again(scaled->forward(torch::full({2, 4}, 3.0f)));
+  y.sum().backward();
+  EXPECT_TRUE(torch::equal(scaled->weight.grad(), torch::full({4}, 12.0f)));
+}
+
+// x is 3 and the scale 1: it moves to 3.5, the first call gives 10.5, it moves to 12.25, the second
+// gives 128.625. Either call's derivative by the weight is that.
+TEST(ActivationCheckpoint, KeepsWhatABlockSavedOfABufferThatMovesLater) {
+  Scaled scaled(/*moves=*/true);
+  const torch::Tensor x = torch::full({2, 4}, 3.0f);
+  scaled->forward_again(scaled->forward_again(x)).sum().backward();
+  EXPECT_TRUE(torch::equal(scaled->weight.grad(), torch::full({4}, 4 * 128.625f)))
+      << scaled->weight.grad();
+  EXPECT_TRUE(torch::equal(scaled->scale, torch::full({4}, 12.25f)));
+}
+
 }  // namespace
 }  // namespace muster

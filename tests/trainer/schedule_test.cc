@@ -27,6 +27,14 @@ TEST(Schedule, WarmupRisesLinearlyToTheBaseRate) {
   EXPECT_EQ(schedule.rate(4), 1.0);
 }
 
+TEST(Schedule, NumbersAtTheEndOfTheirRangeAreNeitherWrongNorACrash) {
+  Schedule schedule{.base_rate = 1.0, .warmup_steps = 10, .total_steps = 1000};
+  parse_schedule("constant:9223372036854775807,linear", schedule);
+  EXPECT_EQ(schedule.rate(20), 1.0);
+  const Schedule steps{.kind = ScheduleKind::kStep, .base_rate = 1.0, .step_size = 0};
+  EXPECT_THROW(steps.rate(3), ConfigError);
+}
+
 TEST(Schedule, CosineFallsFromBaseToItsMinimumAndStays) {
   const Schedule schedule{.kind = ScheduleKind::kCosine,
                           .base_rate = 2.0,

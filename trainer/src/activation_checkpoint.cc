@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/equal.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/StringUtil.h>
 
@@ -82,9 +83,8 @@ std::vector<at::Tensor> copies_of(const std::vector<at::Tensor>& tensors) {
   return copies;
 }
 
-void copy_into(const std::vector<at::Tensor>& targets, const std::vector<at::Tensor>& values) {
-  const at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < targets.size(); ++i) targets[i].detach().copy_(values[i]);
+at::Tensor bytes_of(const at::Tensor& tensor) {
+  return tensor.detach().contiguous().view(-1).view(at::kByte);
 }
 
 /// All that a forward pass depends on besides its inputs and parameters.
@@ -92,8 +92,17 @@ struct Surroundings {
   Surroundings(const torch::nn::Module& block, const std::vector<at::Tensor>& inputs)
       : buffers(block.buffers()), buffer_values(copies_of(buffers)), random(inputs) {}
 
+  /// By its bytes, since batch norm writes past the count of versions.
+  bool has_changed(std::size_t i) const {
+    return !at::equal(bytes_of(buffers[i]), bytes_of(buffer_values[i]));
+  }
+
   void set() const {
-    copy_into(buffers, buffer_values);
+    const at::NoGradGuard no_grad;
+    // What is as it was is left alone: others may have saved it.
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      if (has_changed(i)) buffers[i].detach().copy_(buffer_values[i]);
+    }
     random.set();
     autocast.set();
   }
@@ -118,6 +127,14 @@ class SurroundingsScope {
   }
   SurroundingsScope(const SurroundingsScope&) = delete;
   SurroundingsScope& operator=(const SurroundingsScope&) = delete;
+
+  /// Whether leaving gives the tensor other values, since a buffer is in the same memory.
+  bool will_change(const at::Tensor& tensor) const {
+    for (std::size_t i = 0; i < found_.buffers.size(); ++i) {
+      if (tensor.is_alias_of(found_.buffers[i]) && found_.has_changed(i)) return true;
+    }
+    return false;
+  }
 
  private:
   Surroundings found_;
@@ -242,7 +259,10 @@ void Checkpoint::run_again() {
         [collected] { return std::make_unique<CollectingHooks>(collected); });
     const at::AutoGradMode with_graph(true);
     forward_(inputs);
-    check_saved(*collected);  // before buffers are set back, which changes them in place
+    check_saved(*collected);
+    for (Kept& kept : *collected) {
+      if (as_before.will_change(kept.tensor)) kept.tensor = kept.tensor.detach().clone();
+    }
   }
   again_.clear();
   for (Kept& kept : *collected) again_.push_back(std::move(kept.tensor));

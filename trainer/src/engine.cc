@@ -7,6 +7,7 @@
 #include <ATen/ops/full_like.h>
 #include <c10/util/ScopeExit.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "freed_memory.h"
 #include "gradient_buffers.h"
 #include "gradient_norm.h"
+#include "model_agreement.h"
 #include "module_buffers.h"
 #include "module_tensors.h"
 #include "muster/base/check.h"
@@ -156,7 +158,7 @@ class Engine::Impl {
                    {options_.zero_stage, options_.logical_ranks, run_, options_.accumulation_steps,
                     options_.reduction, options_.offload_optimizer ? &pieces_ : nullptr}),
         sinks_(tensors_of(trainable_), gradients_),
-        totals_(options_.logical_ranks, run_, 2),
+        totals_(options_.logical_ranks, run_, kTotals),
         watch_(trainable_, frozen_,
                owner_writes(options_, device_, form_, communicator.world_size())) {
     loss_scale_.scale = scales_loss() ? options_.initial_loss_scale : 1.0;
@@ -170,8 +172,13 @@ class Engine::Impl {
   }
 
   void begin_step() {
+    if (swapped_) {
+      throw UserError(
+          "begin_step: expected the parameters, found their average in their place; call "
+          "swap_average() once more");
+    }
     watch_.begin_step();
-    if (totals_work_) totals_work_->wait();  // of a step that was not finished
+    give_up_step();
     totals_work_.reset();
     gradients_.reset();
     totals_.reset();
@@ -179,9 +186,12 @@ class Engine::Impl {
     not_finite_.reset();
     next_micro_step_ = 0;
     leaf_open_ = false;
+    pass_threw_ = false;
+    step_open_ = true;
   }
 
   void begin_micro_step(const MicroStep& micro) {
+    require_step("begin_micro_step");
     MUSTER_CHECK_LT(next_micro_step_, micro_steps_.size())
         << "more micro-steps than micro_steps() lists";
     const MicroStep& expected = micro_steps_[next_micro_step_];
@@ -205,7 +215,7 @@ class Engine::Impl {
     // All that is refused is so before this rank tells others of its totals.
     check_loss(loss);
     check_weight(weight, loss_scale_.scale);
-    if (!leaf_open_) {
+    if (!step_open_ || !leaf_open_) {
       throw UserError(
           "backward: expected a begin_micro_step() before it, found none in this step; call it for "
           "each of micro_steps()");
@@ -217,26 +227,39 @@ class Engine::Impl {
     }
     const double value = loss.item<double>();
     if (!std::isfinite(value) && !not_finite_) not_finite_ = micro_steps_[next_micro_step_ - 1];
-    leaf_totals_[0] += value * weight;
-    leaf_totals_[1] += weight;
+    leaf_totals_[kWeightedLoss] += value * weight;
+    leaf_totals_[kWeight] += weight;
     if (in_last_micro_step()) issue_totals();
     // The weight enters with the root gradient, which scales every gradient by it.
     const RootGradient root = root_gradient(loss.scalar_type(), weight, loss_scale_.scale);
     gradients_.begin_backward(in_last_micro_step(), root.factor);
     const auto end = c10::make_scope_exit([this] { gradients_.end_backward(); });
+    pass_threw_ = true;
     loss.backward(at::full_like(loss, root.value, at::TensorOptions(at::kFloat)));
+    pass_threw_ = false;
     return value;
   }
 
   StepReport finish_step(double learning_rate) {
+    require_step("finish_step");
     MUSTER_CHECK_EQ(next_micro_step_, micro_steps_.size()) << "a step needs all its micro-steps";
-    watch_.end_passes();
+    try {
+      watch_.end_passes();
+    } catch (const UserError&) {
+      give_up_step();
+      throw;
+    }
     close_leaf();
-    buffers_.publish(tensor_communicator_);
     totals_work_->wait();
+    if (totals_.sum()[kGivenUp] > 0) {
+      abandon(UserError("step " + std::to_string(step_ + 1) +
+                        ": expected every rank to finish it, found that another gave it up; see "
+                        "what that one says"));
+    }
+    buffers_.publish(tensor_communicator_);
     StepReport report;
-    report.weight = totals_.sum()[1];
-    report.loss = totals_.sum()[0] / report.weight;
+    report.weight = totals_.sum()[kWeight];
+    report.loss = totals_.sum()[kWeightedLoss] / report.weight;
     report.learning_rate = learning_rate;
     if (!(report.weight > 0))
       abandon(UserError("step: expected at least one sample in the global batch, found none"));
@@ -253,6 +276,7 @@ class Engine::Impl {
     if (scales_loss()) loss_scale_.update(report.skipped, options_.loss_scale_growth_interval);
     // What overflowed is in the buffers, too.
     report.skipped ? buffers_.abandon_step() : buffers_.finish_step();
+    step_open_ = false;
     report.step = ++step_;
     return report;
   }
@@ -267,11 +291,13 @@ class Engine::Impl {
   }
 
   void state_changed() {
+    refuse_in_passes("state_changed");
     update_.changed();
     buffers_.changed();
   }
 
   std::vector<StateTensor> whole_state() {
+    refuse_in_passes("whole_state");
     return internal::assemble_whole(state(), communicator_);
   }
 
@@ -281,7 +307,10 @@ class Engine::Impl {
           "average of weights: expected an engine that keeps one, found none; set "
           "EngineOptions::ema_decay (--ema)");
     }
-    if (updates() > 0) update_.swap_average();
+    refuse_in_passes("swap_average");
+    if (updates() == 0) return;
+    update_.swap_average();
+    swapped_ = !swapped_;
   }
 
   std::shared_ptr<void> hold_parameters() {
@@ -297,19 +326,62 @@ class Engine::Impl {
   std::int64_t step() const { return step_; }
   const LossScale& loss_scale() const { return loss_scale_; }
   void resume(std::int64_t step, const LossScale& loss_scale) {
+    if (step < 0 || loss_scale.skipped_steps < 0 || loss_scale.skipped_steps > step) {
+      throw ConfigError("resume: expected 0 steps or more, found " + std::to_string(step) +
+                        ", of which " + std::to_string(loss_scale.skipped_steps) + " skipped");
+    }
     step_ = step;
     loss_scale_ = loss_scale;
   }
 
  private:
+  /// What is summed over the global batch.
+  enum Total : std::size_t { kWeightedLoss, kWeight, kGivenUp, kTotals };
+
   /// Skipped steps made none.
   std::int64_t updates() const { return step_ - loss_scale_.skipped_steps; }
   bool in_last_micro_step() const { return next_micro_step_ == micro_steps_.size(); }
 
+  void require_step(const char* call) const {
+    if (!step_open_) {
+      throw UserError(std::string(call) +
+                      ": expected a begin_step() before it, found none since the last step ended; "
+                      "call it once a step");
+    }
+    if (pass_threw_) {
+      throw UserError(std::string(call) +
+                      ": expected every backward pass of the step to end, found that one threw, "
+                      "whose gradients are there in part; begin the step again, on every rank");
+    }
+  }
+
+  /// Buffers are a logical rank's own then.
+  void refuse_in_passes(const char* call) const {
+    if (!step_open_ || next_micro_step_ == 0) return;
+    throw UserError(std::string(call) +
+                    ": expected to be called between steps, found one that is not finished; call "
+                    "finish_step() before, or begin_step() to give it up");
+  }
+
+  // Every rank makes the same calls, wherever on its way it gave the step up. On one that did not,
+  // finish_step() hears of it.
+  void give_up_step() {
+    if (!std::exchange(step_open_, false)) return;
+    if (!totals_work_) {
+      leaf_totals_.fill(0);
+      leaf_totals_[kGivenUp] = 1;
+      while (!totals_.has_all_leaves()) totals_.add_leaf(leaf_totals_);
+      totals_work_ = totals_.reduce(communicator_, tree_);
+    }
+    gradients_.issue_missing();
+    totals_work_->wait();
+    buffers_.abandon_step();
+  }
+
   void open_leaf(int logical_rank) {
     open_logical_rank_ = logical_rank;
     leaf_open_ = true;
-    leaf_totals_[0] = leaf_totals_[1] = 0;
+    leaf_totals_.fill(0);
     buffers_.begin_logical_rank();
     gradients_.begin_leaf();
   }
@@ -340,6 +412,7 @@ class Engine::Impl {
   template <typename Error>
   [[noreturn]] void abandon(const Error& error) {
     buffers_.abandon_step();
+    step_open_ = false;
     throw error;
   }
 
@@ -394,11 +467,15 @@ class Engine::Impl {
   bool leaf_open_ = false;
   bool had_backward_ = false;
   int open_logical_rank_ = 0;
-  double leaf_totals_[2] = {0, 0};  // loss times weight, weight
+  bool step_open_ = false;
+  bool pass_threw_ = false;
+  bool swapped_ = false;  // in the parameters' place
+  std::array<double, kTotals> leaf_totals_{};
 };
 
 Engine::Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options) {
   check(options);
+  internal::check_same_model(internal::collect_tensors(module), communicator);
   impl_ =
       std::make_unique<Impl>(collect(module, options.precision), communicator, std::move(options));
 }

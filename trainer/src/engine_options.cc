@@ -1,6 +1,8 @@
 // Checks of engine and optimizer options.
 #include "muster/trainer/engine_options.h"
 
+#include <cmath>
+
 namespace muster {
 namespace {
 
@@ -14,7 +16,8 @@ std::string found(double value) { return ", found " + std::to_string(value); }
 
 std::vector<std::string> OptimizerOptions::validate() const {
   std::vector<std::string> problems;
-  require(problems, weight_decay >= 0, "weight decay: expected 0 or more" + found(weight_decay));
+  require(problems, weight_decay >= 0 && std::isfinite(weight_decay),
+          "weight decay: expected 0 or more" + found(weight_decay));
   require(problems, beta1 >= 0 && beta1 < 1, "beta1: expected 0 <= beta1 < 1" + found(beta1));
   require(problems, beta2 >= 0 && beta2 < 1, "beta2: expected 0 <= beta2 < 1" + found(beta2));
   require(problems, epsilon > 0, "epsilon: expected more than 0" + found(epsilon));
@@ -30,6 +33,15 @@ std::vector<std::string> OptimizerOptions::validate() const {
           "update threshold: expected more than 0" + found(update_threshold));
   require(problems, !nesterov || kind != OptimizerKind::kSgd || momentum > 0,
           "nesterov: expected a momentum above 0, found 0");
+  for (const ParameterGroup& group : groups) {
+    const std::string name = "parameter group '" + group.pattern + "': ";
+    const double factor = group.learning_rate_factor;
+    require(problems, factor >= 0 && std::isfinite(factor),
+            name + "expected a learning rate factor of 0 or more" + found(factor));
+    const double decay = group.weight_decay.value_or(0);
+    require(problems, decay >= 0 && std::isfinite(decay),
+            name + "expected a weight decay of 0 or more" + found(decay));
+  }
   return problems;
 }
 

@@ -12,10 +12,11 @@
 namespace muster::internal {
 
 /// Collective. Logical rank l of L takes samples [ceil(l*n/L), ceil((l+1)*n/L)) in batches of
-/// `batch`. The model is in eval mode and autograd is off. Throws Mismatch when ranks add metrics
-/// of different names.
-MetricSums evaluate(Trainer& trainer, const Dataset& dataset, Communicator& communicator,
-                    int logical_ranks, std::int64_t batch);
+/// `batch`. `model`, the trainer's, is in eval mode meanwhile and autograd is off; each logical
+/// rank begins with its buffers as they are, and so they are in the end. Throws Mismatch when ranks
+/// add metrics of different names.
+MetricSums evaluate(Trainer& trainer, torch::nn::Module& model, const Dataset& dataset,
+                    Communicator& communicator, int logical_ranks, std::int64_t batch);
 
 }  // namespace muster::internal
 

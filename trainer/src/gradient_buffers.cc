@@ -7,6 +7,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "muster/base/check.h"
@@ -75,6 +76,7 @@ GradientBuffers::GradientBuffers(const std::vector<NamedTensor>& parameters,
       plan_(make_plan(setup, setup.run)),
       order_(layout.buckets.size()),
       touched_(parameters.size()),
+      reached_(parameters.size()),
       outstanding_(layout.buckets.size()),
       settled_(layout.buckets.size()),
       works_(layout.buckets.size()),
@@ -116,6 +118,7 @@ void GradientBuffers::begin_leaf() {
 void GradientBuffers::begin_backward(bool last, double factor) {
   MUSTER_CHECK(in_leaf_);
   in_backward_ = true;
+  std::fill(reached_.begin(), reached_.end(), false);
   factor_ = factor;
   last_backward_ = last;
   if (!last) return;
@@ -158,11 +161,13 @@ void GradientBuffers::receive(std::size_t index, const at::Tensor& found) {
                     "is trained");
   }
   const std::size_t bucket = layout_.bucket_of[index];
-  if (settled_[bucket]) {
+  if (reached_[index]) {
     throw UserError("parameter '" + parameters_[index].name +
-                    "': expected one gradient in the last backward pass of a step, found a second; "
-                    "add the losses and run one backward()");
+                    "': expected one gradient a backward pass, found a second, as of a pass within "
+                    "it, whose sum would depend on the number of ranks; add the losses, and have "
+                    "activations again by activation_checkpoint()");
   }
+  reached_[index] = true;
   at::NoGradGuard no_grad;
   const at::Tensor gradient = factor_ == 1 ? found : found.to(at::kFloat).mul(factor_);
   if (touched_[index]) {
@@ -208,6 +213,17 @@ void GradientBuffers::end_leaf() {
   last_backward_ = false;
   in_leaf_ = false;
   ++next_leaf_;
+}
+
+void GradientBuffers::issue_missing() {
+  const at::NoGradGuard no_grad;
+  for (; issued_ < order_.size(); ++issued_) {
+    const std::size_t bucket = order_[issued_];
+    for (const std::size_t parameter : layout_.buckets[bucket].parameters)
+      view(0, parameter).fill_(std::numeric_limits<float>::quiet_NaN());
+    works_[bucket] = issue(bucket);
+    if (ring_) ring_->reducing(bucket, *works_[bucket]);
+  }
 }
 
 // Ranks may complete buckets in different orders, but must issue them in one.

@@ -47,8 +47,11 @@ class GradientBuffers : public GradientReceiver {
   GradientBuffers(const std::vector<NamedTensor>& parameters, const FlatLayout& layout,
                   const ShardLayout& shard, Communicator& communicator, const GradientSetup& setup);
 
-  /// Forgets a step that was not finished.
+  /// Forgets a step, once the sums that are under way have ended.
   void reset();
+  /// Issues what is missing of the step's sums, with no number in it: where a step is given up,
+  /// that of other ranks must end, and not be finished.
+  void issue_missing();
   /// Gradients from here on belong to the plan's next leaf.
   void begin_leaf();
   /// A backward pass begins. In the rank's last one each bucket's reduction is issued as soon as
@@ -106,6 +109,7 @@ class GradientBuffers : public GradientReceiver {
   bool last_backward_ = false;
   double factor_ = 1;                       // of the pass
   std::vector<bool> touched_;               // [parameter] by the present leaf
+  std::vector<bool> reached_;               // [parameter] by the present pass
   std::vector<std::size_t> outstanding_;    // [bucket] parameters the last backward has not reached
   std::vector<bool> settled_;               // [bucket] of the present leaf
   std::size_t issued_ = 0;                  // of order_

@@ -2,6 +2,7 @@
 #include "parameter_store.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -97,6 +98,13 @@ at::Tensor allocate_rows(Communicator& communicator, std::int64_t numel, at::Sca
   return communicator.allocate_shared(rows * row, dtype).view({rows, row});
 }
 
+/// In a storage of its own, since torch::save() writes whole storages.
+at::Tensor own_row(const at::Tensor& all, int rank, std::int64_t numel) {
+  const at::Tensor row = all.select(0, rank);
+  return at::from_blob(
+      row.mutable_data_ptr(), {numel}, [all](void*) {}, all.options());
+}
+
 }  // namespace
 
 MirroredParameters::MirroredParameters(const std::vector<NamedTensor>& parameters,
@@ -111,8 +119,7 @@ MirroredParameters::MirroredParameters(const std::vector<NamedTensor>& parameter
 
 MirroredParameters::MirroredParameters(const FlatLayout& layout, const ShardLayout& shard,
                                        Communicator& communicator, at::Tensor all)
-    : ParameterStore(layout, shard, communicator,
-                     all.select(0, communicator.rank()).narrow(0, 0, layout.numel)),
+    : ParameterStore(layout, shard, communicator, own_row(all, communicator.rank(), layout.numel)),
       all_(std::move(all)) {}
 
 void MirroredParameters::updated(FlatRange range) {

@@ -55,6 +55,7 @@ double curve(const Schedule& s, ScheduleKind kind, std::int64_t at, std::int64_t
     case ScheduleKind::kPolynomial:
       return s.min_factor + (1.0 - s.min_factor) * std::pow(1.0 - progress, s.power);
     case ScheduleKind::kStep:
+      if (s.step_size < 1) throw ConfigError("schedule: expected a step size of 1 or more");
       return std::pow(s.gamma, static_cast<double>(at / s.step_size));
     case ScheduleKind::kExponential:
       return std::pow(s.gamma, t);
@@ -104,7 +105,7 @@ double Schedule::rate(std::int64_t step) const {
   }
   std::int64_t begin = warmup_steps;
   for (const SchedulePiece& piece : before) {
-    if (step < begin + piece.steps)
+    if (step - begin < piece.steps)
       return base_rate * curve(*this, piece.kind, step - begin, piece.steps);
     begin += piece.steps;
   }

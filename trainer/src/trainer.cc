@@ -12,7 +12,7 @@ std::shared_ptr<const Dataset> Trainer::validation_dataset() { return nullptr; }
 void Trainer::evaluate_batch(const Batch& batch, MetricSums& sums) {
   const Loss loss = compute_loss(batch);
   const double weight = loss.weight_over(batch);
-  if (weight != 0) sums.add("loss", loss.mean.item<double>() * weight, weight);
+  sums.add("loss", weight == 0 ? 0 : loss.mean.item<double>() * weight, weight);
 }
 
 bool Trainer::decays(const std::string&, const at::Tensor& parameter) const {

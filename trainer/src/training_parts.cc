@@ -20,7 +20,6 @@ std::shared_ptr<torch::nn::Module> build_model(Trainer& trainer) {
     auto model = trainer.build_model();
     if (model == nullptr)
       throw UserError("build_model(): expected a module, found nullptr; return the model");
-    model->train();
     if (!trainer.device().is_cpu()) model->to(trainer.device());
     return model;
   });

@@ -225,15 +225,13 @@ bool TrainingRun::evaluation_due() const {
 }
 
 MetricSums TrainingRun::evaluate_on(const Dataset& dataset) {
-  model_->eval();
   if (options_.ema > 0) engine_->swap_average();
   MetricSums sums = call_user_code("evaluate_batch()", [&] {
     const Autocast autocast(engine_->options().precision, trainer_.device());
-    return internal::evaluate(trainer_, dataset, communicator_,
+    return internal::evaluate(trainer_, *model_, dataset, communicator_,
                               static_cast<int>(options_.logical_ranks), options_.eval_batch);
   });
   if (options_.ema > 0) engine_->swap_average();
-  model_->train();
   return sums;
 }
 

@@ -17,6 +17,7 @@ class TreeVector {
   TreeVector(int logical_ranks, LogicalRange run, std::size_t width);
   /// The next logical rank's vector; the run's logical ranks in order.
   void add_leaf(std::span<const double> values);
+  bool has_all_leaves() const { return next_leaf_ == plan_.leaves.size(); }
   /// Collective. After the last leaf: issues the sum over all logical ranks. Requires width > 0.
   /// The operation may outlive this, as where a step is given up.
   Work reduce(Communicator& communicator, const ReductionTree& tree);

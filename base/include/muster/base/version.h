@@ -6,7 +6,7 @@ namespace muster {
 
 inline constexpr const char* kVersion = "0.1.0";
 /// Bumped whenever one of our own kernels, the seeding or the sample order gives other bits.
-inline constexpr int kNumericsVersion = 4;
+inline constexpr int kNumericsVersion = 5;
 
 }  // namespace muster
 

@@ -75,7 +75,10 @@ struct StateTensor {
 ///     }
 ///     StepReport report = engine.finish_step(learning_rate);
 /// Parameters after it depend on data, seed, options and the number of logical ranks, never on the
-/// world size or the stage. A step that threw may be begun again if it threw on every rank alike.
+/// world size or the stage. A step that threw, or is given up, may be begun again if that is so on
+/// every rank; where it is not, finish_step() on the others throws UserError. Gradients do not go
+/// by way of Tensor::grad(): torch::nn::utils::clip_grad_norm_() finds none, so clip by
+/// EngineOptions::clip_norm.
 /// From the first engine of a process on, glibc's malloc keeps up to 256 MiB that a step frees for
 /// the next, unless GLIBC_TUNABLES or MALLOC_TRIM_THRESHOLD_ are set: see docs/benchmarks.md.
 /// One thread. Errors of the communicator (PeerLost, Timeout, Mismatch) come through; after one the
@@ -90,8 +93,8 @@ class Engine {
   /// All of the module is on the CPU, or on one GPU, on every rank alike; `communicator` is the
   /// World's in both cases. GPUs take a program that links muster::cuda.
   ///
-  /// Throws ConfigError for a parameter of another dtype or device, or options that do not fit the
-  /// world size.
+  /// Throws ConfigError for a parameter of another dtype or device, options that do not fit the
+  /// world size, or a model that is not the same on every rank.
   Engine(torch::nn::Module& module, Communicator& communicator, EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -107,19 +110,25 @@ class Engine {
   /// Throws UserError naming a parameter whose requires_grad was changed since the engine was made,
   /// or its data replaced (set_data(), torch::load(), Module::to()), or that was written to where
   /// that would be lost or done once a rank: at stage 3, and where masters are updated. Elsewhere
-  /// parameters may be written to between steps, on every rank alike.
+  /// parameters may be written to between steps, on every rank alike; but not by Tensor::data(),
+  /// of which nobody can hear. Throws UserError while the average of weights is in their place.
+  /// Collective where the step before was not finished.
   void begin_step();
   /// Seeds LibTorch's generators from (seed, step, logical rank, micro-step) and gives the logical
-  /// rank its own buffers.
+  /// rank its own buffers, as they were at begin_step(). Throws UserError before a begin_step(), or
+  /// where a backward pass of the step threw, and for a buffer of another size or layout than at
+  /// first.
   void begin_micro_step(const MicroStep& micro);
-  /// Runs the backward pass, once a micro-step. `loss` is a scalar: the mean over this micro-batch;
-  /// `weight` the number of samples (or tokens) it is a mean over, > 0. Gradients are summed with
-  /// these weights and divided by their total over the global batch. Returns the loss's value.
+  /// Runs the backward pass, once a micro-step; none within it (activation_checkpoint() makes
+  /// none). `loss` is a scalar: the mean over this micro-batch; `weight` the number of samples (or
+  /// tokens) it is a mean over, > 0. Gradients are summed with these weights and divided by their
+  /// total over the global batch. Returns the loss's value.
   double backward(const at::Tensor& loss, double weight);
   /// Collective. Reduces in tree order (the buckets that the last backward pass completed are under
   /// way already), clips, updates.
-  /// Throws UserError when no micro-batch of the global batch had a backward(), when a parameter
-  /// was written to during the step, and when the loss (LossNotFinite) or the gradient is not
+  /// Throws UserError as begin_micro_step() does, when another rank gave the step up, when no
+  /// micro-batch of the global batch had a backward(), when a parameter was written to during the
+  /// step, and when the loss (LossNotFinite) or the gradient is not
   /// finite; the message names the step, and the logical rank or the parameter. Nothing has been
   /// updated then. With kFloat16Mixed such a step is skipped instead, and the scale halved, as long
   /// as that is above LossScale::kLeast.
@@ -135,7 +144,8 @@ class Engine {
   /// state_changed() restores them.
   std::vector<StateTensor> state();
   /// Collective. The same with every tensor whole on every rank, in host memory; copies where it is
-  /// sharded or on a GPU.
+  /// sharded or on a GPU. This, state_changed() and swap_average() throw UserError in the midst of
+  /// a step's micro-steps.
   std::vector<StateTensor> whole_state();
 
   /// Collective. After writing into what state() gave: from here on every rank reads it.

@@ -60,7 +60,8 @@ class Trainer {
 
   // What a subclass must say.
   /// The model, on the CPU, with LibTorch's generator seeded from --seed; it is then moved to
-  /// device(). Keep a handle of your own for compute_loss(). What forward() keeps from step to step
+  /// device(). Modules that it puts into eval mode stay in it, such as a batch norm that is frozen.
+  /// Keep a handle of your own for compute_loss(). What forward() keeps from step to step
   /// is a registered buffer, written in place: a tensor assigned to its member is another one,
   /// which is not saved, and differs between ranks.
   virtual std::shared_ptr<torch::nn::Module> build_model() = 0;
