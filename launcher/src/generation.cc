@@ -127,12 +127,13 @@ void Generation::fail_late_leavers(TimePoint now) {
   }
 }
 
-void Generation::ask_to_stop(const StopRequest& stop, std::chrono::milliseconds grace) {
+void Generation::ask_to_stop(const StopRequest& stop, std::chrono::milliseconds grace,
+                             bool by_signal) {
   stop_signal_ = stop.signal();
   for (const auto& rank : ranks_) {
     if (rank->has_ended()) continue;
     rank->send(Stop{stop.reason(), grace.count()});
-    if (!rank->report().said_hello) rank->send_signal(stop.signal());
+    if (by_signal) rank->send_signal(stop.signal());
   }
 }
 

@@ -41,8 +41,8 @@ class Generation {
   void on_exit(pid_t pid, int wait_status, TimePoint now);
   /// Does what is due. Throws InternalError when a killed rank does not vanish.
   void on_time(TimePoint now);
-  /// Asks each rank that runs, in the way that it understands.
-  void ask_to_stop(const StopRequest& stop, std::chrono::milliseconds grace);
+  /// Asks each rank that runs; by the signal, too, where the program may not know the message.
+  void ask_to_stop(const StopRequest& stop, std::chrono::milliseconds grace, bool by_signal);
   /// SIGKILL to all that run.
   void kill_all(TimePoint now);
 

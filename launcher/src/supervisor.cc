@@ -170,7 +170,7 @@ void Supervisor::on_signals(Generation& generation) {
         console_.note("asked to stop (" + stop_.reason() + "): the ranks have " +
                       seconds_text(options_.grace) + " to save and leave" +
                       (signal == SIGINT ? "; Ctrl-C again kills them" : ""));
-        generation.ask_to_stop(stop_, options_.grace);
+        generation.ask_to_stop(stop_, options_.grace, /*by_signal=*/!hello_said_);
         set_state("stopping");
         break;
       case StopRequest::Step::kKill:
@@ -190,7 +190,9 @@ void Supervisor::reap(Generation& generation) {
 
 void Supervisor::on_message(int generation, const RankProcess& rank,
                             const ControlMessage& message) {
-  if (const auto* resumed = std::get_if<Resumed>(&message)) {
+  if (std::holds_alternative<Hello>(message)) {
+    hello_said_ = true;
+  } else if (const auto* resumed = std::get_if<Resumed>(&message)) {
     if (rank.report().rank == 0 || !course_.resumed_step) course_.resumed_step = resumed->step;
   } else if (const auto* progress = std::get_if<Progress>(&message)) {
     on_progress(generation, *progress);

@@ -78,6 +78,9 @@ class Supervisor {
   RunFile run_file_;
   RunStatus status_;
   Course course_;
+  /// By any rank, in any generation: the program speaks the control protocol. The signal would end
+  /// a rank that starts and has not said Hello yet, and with it what the others may still save.
+  bool hello_said_ = false;
   bool run_file_failed_ = false;
   bool dead_output_told_ = false;
   /// When the failure was noticed that the present generation recovers from.

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "launcher/muster_process.h"
 
@@ -12,9 +13,11 @@ using ::testing::HasSubstr;
 
 class StopTest : public MusterRunTest {
  protected:
-  bool wait_for_log(int rank, const std::string& text) const {
-    return eventually([&] { return log(0, rank).find(text) != std::string::npos; });
+  bool wait_for_log(int rank, const std::string& text, int generation = 0) const {
+    return eventually([&] { return log(generation, rank).find(text) != std::string::npos; });
   }
+
+  const std::filesystem::path go_ = directory_.path() / "go";
 };
 
 TEST_F(StopTest, CtrlCAsksTheRanksToSave) {
@@ -68,6 +71,19 @@ TEST_F(StopTest, AStrangerIsToldByASignal) {
   muster.send_signal(SIGTERM);
   EXPECT_EQ(muster.wait(), 79);
   EXPECT_EQ(survivors(), 0u);
+}
+
+TEST_F(StopTest, RanksThatStartAgainAreAskedToSave) {
+  MusterProcess muster(directory_,
+                       run_words({"-n", "2"}, {"gen=0", "hello", "kill", "always", "print=up",
+                                               "await=" + go_.string(), "hello", "wait-stop=79"}));
+  ASSERT_TRUE(wait_for_log(0, "up", 1) && wait_for_log(1, "up", 1));
+  muster.send_signal(SIGTERM);
+  ASSERT_TRUE(wait_for_state("stopping"));
+  std::ofstream(go_).close();
+  EXPECT_EQ(muster.wait(), 79);
+  EXPECT_EQ(log(1, 0), "up\nstop preempt\n");
+  EXPECT_EQ(log(1, 1), "up\nstop preempt\n");
 }
 
 TEST_F(StopTest, ACrashWhileStoppingIsNotRestarted) {
