@@ -95,10 +95,8 @@ bool Generation::is_bad_news(const RankReport& report) const {
 
 // Programs that do not speak the control protocol are told by a signal, and may well die of it.
 bool Generation::ended_by_our_stop(const RankReport& report) const {
-  const bool world_is_silent = std::none_of(
-      ranks_.begin(), ranks_.end(), [](const auto& rank) { return rank->report().said_hello; });
-  return stop_signal_ != 0 && world_is_silent && report.wait_status &&
-         WIFSIGNALED(*report.wait_status) && WTERMSIG(*report.wait_status) == stop_signal_;
+  return stop_signal_ != 0 && report.wait_status && WIFSIGNALED(*report.wait_status) &&
+         WTERMSIG(*report.wait_status) == stop_signal_;
 }
 
 void Generation::on_time(TimePoint now) {
@@ -129,11 +127,11 @@ void Generation::fail_late_leavers(TimePoint now) {
 
 void Generation::ask_to_stop(const StopRequest& stop, std::chrono::milliseconds grace,
                              bool by_signal) {
-  stop_signal_ = stop.signal();
+  if (by_signal) stop_signal_ = stop.signal();
   for (const auto& rank : ranks_) {
     if (rank->has_ended()) continue;
     rank->send(Stop{stop.reason(), grace.count()});
-    if (by_signal) rank->send_signal(stop.signal());
+    if (by_signal) rank->send_signal(stop_signal_);
   }
 }
 
@@ -147,7 +145,7 @@ bool Generation::is_over() const {
                      [](const auto& rank) { return rank->has_ended(); });
 }
 
-void Generation::take_last_words() {
+void Generation::take_all() {
   for (const auto& rank : ranks_) rank->take_all();
 }
 

@@ -48,8 +48,8 @@ class Generation {
 
   /// Every rank has ended.
   bool is_over() const;
-  /// After is_over(): takes the output that is left.
-  void take_last_words();
+  /// Takes what the ranks have said and written so far.
+  void take_all();
 
   const std::vector<std::unique_ptr<RankProcess>>& ranks() const { return ranks_; }
   std::vector<RankReport> reports() const;
@@ -72,7 +72,7 @@ class Generation {
   std::vector<std::optional<TimePoint>> leave_by_;  ///< By rank; set by Done.
   std::optional<TimePoint> failed_at_;
   std::optional<TimePoint> killed_at_;
-  int stop_signal_ = 0;
+  int stop_signal_ = 0;  ///< That the ranks were sent; 0: none.
 };
 
 }  // namespace muster::launcher

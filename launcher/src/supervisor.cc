@@ -121,7 +121,7 @@ Decision Supervisor::live_one_generation(int number) {
 
   while (!generation.is_over()) turn(generation);
   end_descendants();
-  generation.take_last_words();
+  generation.take_all();
   console_.end_progress();
 
   const std::vector<RankReport> reports = generation.reports();
@@ -170,6 +170,7 @@ void Supervisor::on_signals(Generation& generation) {
         console_.note("asked to stop (" + stop_.reason() + "): the ranks have " +
                       seconds_text(options_.grace) + " to save and leave" +
                       (signal == SIGINT ? "; Ctrl-C again kills them" : ""));
+        generation.take_all();  // a Hello may be waiting
         generation.ask_to_stop(stop_, options_.grace, /*by_signal=*/!hello_said_);
         set_state("stopping");
         break;

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -132,6 +133,8 @@ class Rank {
       std::signal(SIGINT, SIG_IGN);
     } else if (name == "await") {
       for (int i = 0; i < 60000 && access(value.c_str(), F_OK) != 0; ++i) usleep(1000);
+    } else if (name == "touch") {
+      std::ofstream(value).close();
     } else if (name == "pause") {
       sleep_for_a_minute();
     } else if (name == "kill") {

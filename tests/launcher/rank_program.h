@@ -16,7 +16,7 @@ inline constexpr const char* kRankProgramFlag = "--rank-program";
 ///   failure=CODE:KIND:TEXT     control messages print=TEXT  error=TEXT  bytes=N    output; N bytes
 ///   of a pattern join  wait-lost  wait-stop=CODE    node memory: join, wait for the generation's
 ///   end and leave with PeerLost; wait for Stop, leave with CODE orphan  ignore-term  await=FILE
-///   pause  kill segv  exit=CODE
+///   touch=FILE  pause  kill segv  exit=CODE
 ///   ended=NAME  in=NAME  gave-up=NAME    the next operation in the flight record
 /// A daemon `orphan` is a grandchild in a session of its own that ignores SIGTERM and sleeps for
 /// ever.

@@ -86,6 +86,44 @@ TEST_F(StopTest, RanksThatStartAgainAreAskedToSave) {
   EXPECT_EQ(log(1, 1), "up\nstop preempt\n");
 }
 
+TEST_F(StopTest, ARankThatIsLateWithItsHelloIsAskedToSave) {
+  MusterProcess muster(directory_, run_words({"-n", "2"}, {"rank=0", "hello", "always", "print=up",
+                                                           "await=" + go_.string(), "rank=1",
+                                                           "hello", "always", "wait-stop=79"}));
+  ASSERT_TRUE(wait_for_log(0, "up") && wait_for_log(1, "up"));
+  muster.send_signal(SIGTERM);
+  ASSERT_TRUE(wait_for_state("stopping"));
+  std::ofstream(go_).close();
+  EXPECT_EQ(muster.wait(), 79);
+  EXPECT_EQ(log(0, 1), "up\nstop preempt\n");
+}
+
+TEST_F(StopTest, AHelloThatIsNotReadYetCounts) {
+  const std::filesystem::path said = directory_.path() / "said";
+  MusterProcess muster(directory_, run_words({}, {"print=up", "await=" + go_.string(), "hello",
+                                                  "touch=" + said.string(), "wait-stop=79"}));
+  ASSERT_TRUE(wait_for_log(0, "up"));
+  muster.send_signal(SIGSTOP);
+  std::ofstream(go_).close();
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(said); }));
+  muster.send_signal(SIGTERM);
+  muster.send_signal(SIGCONT);
+  EXPECT_EQ(muster.wait(), 79);
+  EXPECT_EQ(log(0, 0), "up\nstop preempt\n");
+}
+
+TEST_F(StopTest, ADeathByTheLaunchersOwnSignalIsNoCrash) {
+  MusterProcess muster(
+      directory_,
+      run_words({"-n", "2"}, {"rank=0", "ignore-term", "always", "print=up", "rank=1", "pause",
+                              "always", "await=" + go_.string(), "hello", "wait-stop=79"}));
+  ASSERT_TRUE(wait_for_log(0, "up") && wait_for_log(1, "up"));
+  muster.send_signal(SIGTERM);
+  ASSERT_TRUE(wait_for_state("stopping"));
+  std::ofstream(go_).close();
+  EXPECT_EQ(muster.wait(), 79) << muster.error();
+}
+
 TEST_F(StopTest, ACrashWhileStoppingIsNotRestarted) {
   MusterProcess muster(directory_, run_words({"-n", "2"}, {"hello", "join", "print=up", "rank=1",
                                                            "wait-stop=3", "always", "wait-lost"}));
