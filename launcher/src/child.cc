@@ -86,7 +86,9 @@ std::string why_not_executable(const std::filesystem::path& path) {
   return "";
 }
 
-std::string why_exec_failed(int error) {
+std::string why_exec_failed(const std::filesystem::path& program, int error) {
+  const std::string why = why_not_executable(program);  // it may have changed since it was found
+  if (!why.empty()) return why;
   switch (error) {
     case ENOEXEC:
       return "it is not a program: neither an ELF file nor a script that starts with #!";
@@ -151,7 +153,7 @@ void confirm_started(Child& child, const ChildSpec& spec) {
   child.exec_result.reset();
   if (bytes != sizeof error) return;
   throw ConfigError("muster run: expected a program that can be started, found '" +
-                    spec.program.string() + "': " + why_exec_failed(error));
+                    spec.program.string() + "': " + why_exec_failed(spec.program, error));
 }
 
 }  // namespace muster::launcher

@@ -39,10 +39,12 @@ bool RunFile::write(const RunStatus& status) const {
   FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.is_open()) return false;
   const ssize_t written = ::write(file.get(), text.data(), text.size());
-  if (written == static_cast<ssize_t>(text.size())) {
-    return rename(temporary.c_str(), path_.c_str()) == 0;
-  }
-  if (written >= 0) errno = ENOSPC;  // a short write to a file means that
+  const bool is_whole = written == static_cast<ssize_t>(text.size());
+  if (is_whole && rename(temporary.c_str(), path_.c_str()) == 0) return true;
+  // A short write to a file means that the disk is full.
+  const int error = written >= 0 && !is_whole ? ENOSPC : errno;
+  unlink(temporary.c_str());
+  errno = error;
   return false;
 }
 

@@ -36,7 +36,7 @@ class RunFile {
  public:
   explicit RunFile(std::filesystem::path path) : path_(std::move(path)) {}
   const std::filesystem::path& path() const { return path_; }
-  /// False when it could not be written; errno says why.
+  /// False when it could not be written: the file is what it was, and errno says why.
   bool write(const RunStatus& status) const;
 
  private:

@@ -92,6 +92,18 @@ Supervisor::~Supervisor() {
 
 int Supervisor::run() {
   console_.note("logs in " + log_directory_.string());
+  try {
+    return live();
+  } catch (const Error& e) {
+    tell_error(e.exit_code());
+    throw;
+  } catch (const std::exception&) {
+    tell_error(ExitCode::kInternalError);
+    throw;
+  }
+}
+
+int Supervisor::live() {
   for (int generation = 0;; ++generation) {
     const Decision decision = live_one_generation(generation);
     if (decision.action == Action::kRestart) {
@@ -106,16 +118,16 @@ int Supervisor::run() {
 
 Decision Supervisor::live_one_generation(int number) {
   course_ = Course{};
+  status_.generation = number;
+  status_.world_size = history_.world_size;
+  status_.restarts = history_.restarts;
+  status_.rank_pids.clear();
   // A message can be there before the constructor has returned: only the number is known to it.
   Generation generation(plan_generation(history_.world_size, number, run_id_, log_directory_),
                         program_, snapshots_->fd(), options_.grace, console_,
                         [this, number](RankProcess& rank, const ControlMessage& message) {
                           on_message(number, rank, message);
                         });
-  status_.generation = number;
-  status_.world_size = history_.world_size;
-  status_.restarts = history_.restarts;
-  status_.rank_pids.clear();
   for (const auto& rank : generation.ranks()) status_.rank_pids.push_back(rank->report().pid);
   set_state(number == 0 ? "running" : "recovering");
 
@@ -278,6 +290,11 @@ void Supervisor::tell_end(const Decision& decision) {
   write_status();
 }
 
+void Supervisor::tell_error(ExitCode exit_code) {
+  status_.exit_code = static_cast<int>(exit_code);
+  set_state("failed");
+}
+
 void Supervisor::end_descendants() {
   for (const pid_t pid : kill_descendants(spared_, kSweepLimit)) {
     console_.error("process " + std::to_string(pid) +
@@ -291,10 +308,11 @@ void Supervisor::set_state(const std::string& state) {
 }
 
 void Supervisor::write_status() {
-  if (run_file_failed_ || run_file_.write(status_)) return;
-  run_file_failed_ = true;
+  const bool failed_before = run_file_failed_;
+  run_file_failed_ = !run_file_.write(status_);
+  if (!run_file_failed_ || failed_before) return;
   console_.error("cannot write " + run_file_.path().string() + ": " + errno_text(errno) +
-                 "; the job goes on without it");
+                 "; the job goes on, and writes it as soon as that can be done");
 }
 
 void Supervisor::flush_console() {

@@ -43,6 +43,7 @@ class Supervisor {
     std::int64_t last_step = 0;
   };
 
+  int live();
   Decision live_one_generation(int number);
   void turn(Generation& generation);
   void on_signals(Generation& generation);
@@ -53,6 +54,7 @@ class Supervisor {
   GenerationEnd end_of(const Generation& generation, const RankReport* cause) const;
   void announce(const Generation& generation, const RankReport* cause, const Decision& decision);
   void tell_end(const Decision& decision);
+  void tell_error(ExitCode exit_code);
   void end_descendants();
   void write_status();
   void set_state(const std::string& state);
