@@ -11,11 +11,8 @@
 namespace muster::checkpoint {
 namespace fs = std::filesystem;
 
-namespace {
-
-/// `path` itself when it is a checkpoint, else the newest complete one in it.
-fs::path checkpoint_at(const fs::path& path, Env& env) {
-  if (env.exists(path / kManifestFile)) return path;
+fs::path ModelWeights::find(const fs::path& path, Env& env) {
+  if (names_safetensors(path) || env.exists(path / kManifestFile)) return path;
   const std::vector<Info> infos = CheckpointStore(path, env).list();
   for (auto info = infos.rbegin(); info != infos.rend(); ++info) {
     if (info->complete) return info->path;
@@ -26,17 +23,14 @@ fs::path checkpoint_at(const fs::path& path, Env& env) {
                     "one, found none; check the path");
 }
 
-}  // namespace
-
 ModelWeights ModelWeights::open(const fs::path& path, Env& env) {
   ModelWeights weights;
+  weights.path_ = find(path, env);
   if (names_safetensors(path)) {
-    weights.path_ = path;
     weights.file_ = SafetensorsModel::open(path, env);
     weights.tensors_ = weights.file_->tensors();
     return weights;
   }
-  weights.path_ = checkpoint_at(path, env);
   weights.checkpoint_ = Checkpoint::open(weights.path_, env);
   const std::string prefix = kModelPrefix;
   for (const auto& [name, entry] : weights.checkpoint_->manifest().tensors) {

@@ -46,8 +46,10 @@ class InitialWeights : public ::testing::Test {
     return {"--steps", "1", "--learning-rate", "0", "--init-from", from};
   }
 
-  void expect_trained(const Job& job) {
-    const auto trained = ModelWeights::open(trained_.checkpoints(), *env_);
+  void expect_trained(const Job& job) { expect_weights(job, trained_.checkpoints()); }
+
+  void expect_weights(const Job& job, const fs::path& expected) {
+    const auto trained = ModelWeights::open(expected, *env_);
     const auto found = ModelWeights::open(job.checkpoints(), *env_);
     ASSERT_EQ(found.tensors().size(), trained.tensors().size());
     for (const auto& [name, range] : trained.tensors())
@@ -76,6 +78,39 @@ TEST_F(InitialWeights, AreThoseOfTheFileAtEveryWorldSizeAndStage) {
       checkpoint::Checkpoint::open(sharded.checkpoint_paths().back(), *env_).manifest();
   EXPECT_EQ(newest.step, 2);
   EXPECT_EQ(newest.run_state.at("init_from"), file_.string());
+}
+
+// To a rank that looks later than rank 0 another run's newest checkpoint is another one.
+TEST_F(InitialWeights, AreOfOneCheckpointWhereRanksSeeDifferentOnes) {
+  const fs::path older = trained_.checkpoint_paths().back();
+  ASSERT_EQ(trained_.run(2, {}, {"--steps", "9"}).exit_code, 0);
+  const fs::path newer = trained_.checkpoint_paths().back();
+  ASSERT_NE(newer, older);
+  Job job("/bin/sh",
+          {"-c", "cd $RANKS/rank-$MUSTER_RANK && exec \"$0\" \"$@\"", MUSTER_WATCHED_FIT});
+  for (const char* rank : {"rank-0", "rank-1"}) {
+    fs::create_directories(job.directory() / rank / "source");
+    fs::create_symlink(older, job.directory() / rank / "source" / older.filename());
+  }
+  fs::create_symlink(newer, job.directory() / "rank-1" / "source" / newer.filename());
+  const Job::Environment ranks = {{"RANKS", job.directory()}};
+  std::vector<std::string> options = still("source");
+  options.insert(options.end(), {"--zero-stage", "3"});
+  const ProgramResult result = job.run(2, {}, options, ranks);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  expect_weights(job, older);
+  const fs::path expected = fs::path("source") / older.filename();
+  EXPECT_THAT(result.err, HasSubstr("training begins with " + expected.string()));
+  EXPECT_EQ(checkpoint::Checkpoint::open(job.checkpoint_paths().back(), *env_)
+                .manifest()
+                .run_state.at("init_from"),
+            expected.string());
+
+  fs::remove_all(job.directory() / "rank-0" / "source");
+  fs::remove_all(job.checkpoints());
+  const ProgramResult refused = job.run(2, {}, options, ranks);
+  EXPECT_EQ(refused.exit_code, kConfigError);
+  EXPECT_THAT(refused.err, HasSubstr("source: expected a .safetensors file"));
 }
 
 TEST_F(InitialWeights, ThatDoNotFitAreNamedUnlessAllowed) {

@@ -9,6 +9,8 @@
 #include "muster/checkpoint/export.h"
 #include "muster/checkpoint/model_weights.h"
 #include "muster/trainer/parameter_groups.h"
+#include "run_together.h"
+#include "text_exchange.h"
 
 namespace muster::internal {
 namespace {
@@ -61,6 +63,14 @@ std::vector<std::string> misfits(const NamedTensors& model, const NamedTensors& 
     if (!model.contains(name)) add(name, "expected no " + name + ", found " + describe(range));
   }
   return lines;
+}
+
+std::string find_initial_weights(Communicator& communicator, const std::string& path, Env& env) {
+  std::string found;
+  run_together(communicator, [&] {
+    if (communicator.rank() == 0) found = checkpoint::ModelWeights::find(path, env);
+  });
+  return broadcast_text(communicator, found);
 }
 
 void load_initial_weights(Engine& engine, const std::string& path, const std::string& allowed,

@@ -8,6 +8,7 @@
 
 #include "muster/base/env.h"
 #include "muster/checkpoint/tensor_range.h"
+#include "muster/collectives/communicator.h"
 #include "muster/trainer/engine.h"
 
 namespace muster::internal {
@@ -20,6 +21,11 @@ using NamedTensors = std::map<std::string, checkpoint::TensorRange>;
 /// separated patterns `allowed`. Pure.
 std::vector<std::string> misfits(const NamedTensors& model, const NamedTensors& found,
                                  const std::string& allowed);
+
+/// Collective. What `path` means to rank 0 (checkpoint::ModelWeights::find): another run may save
+/// in a directory of checkpoints meanwhile, and each rank would find another newest one. Blocks.
+/// Throws what finding throws on rank 0, FailedElsewhere on all others.
+std::string find_initial_weights(Communicator& communicator, const std::string& path, Env& env);
 
 /// Fills parameters and buffers from `path` (checkpoint::ModelWeights::open), each rank what it
 /// holds; Engine::state_changed() is the caller's to call. What misfits() lets pass keeps its

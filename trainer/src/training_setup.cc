@@ -134,13 +134,15 @@ void TrainingRun::check_data() {
 // What a run began with is told in all its checkpoints, and not read again by its resumes.
 void TrainingRun::begin_anew() {
   if (options_.init_from.empty()) return;
+  const auto files = make_system_env();
+  const std::string path =
+      internal::find_initial_weights(communicator_, options_.init_from, *files);
   internal::run_together(communicator_, [&] {
-    internal::load_initial_weights(*engine_, options_.init_from, options_.allow_missing,
-                                   *make_system_env());
+    internal::load_initial_weights(*engine_, path, options_.allow_missing, *files);
   });
   engine_->state_changed();
-  init_from_ = options_.init_from;
-  if (world_.env().rank == 0) MUSTER_LOG(INFO) << "training begins with " << options_.init_from;
+  init_from_ = path;
+  if (world_.env().rank == 0) MUSTER_LOG(INFO) << "training begins with " << path;
 }
 
 void TrainingRun::restore() {

@@ -17,10 +17,14 @@ namespace muster::checkpoint {
 /// Holds names only; data is read on demand. Cheap to copy. Any thread.
 class ModelWeights {
  public:
-  /// `path` is a safetensors file or the index of several (by its name), a checkpoint, or a
-  /// directory of checkpoints: then the newest complete one. Of a checkpoint the tensors under
-  /// kModelPrefix are the model's. `env` must outlive the weights. Blocks. Throws ConfigError when
-  /// there is no such thing there, CheckpointError when it cannot be read.
+  /// `path` itself when it is a safetensors file, the index of several (both by their names) or a
+  /// checkpoint; of a directory of checkpoints the newest complete one, which is another as soon as
+  /// a run saves there. Blocks. Throws ConfigError when there is no such thing there,
+  /// CheckpointError when it cannot be read.
+  static std::filesystem::path find(const std::filesystem::path& path, Env& env);
+
+  /// What find() finds. Of a checkpoint the tensors under kModelPrefix are the model's. `env` must
+  /// outlive the weights. Blocks and throws as find() does.
   static ModelWeights open(const std::filesystem::path& path, Env& env);
 
   /// The file or the checkpoint.
