@@ -151,7 +151,7 @@ std::vector<Problem> Checkpoint::verify() const {
   try {
     const fs::path path = directory_ / kManifestFile;
     Manifest::from_text(read_manifest_text(path, *env_), path.string());
-  } catch (const internal::Undecided&) {
+  } catch (const Undecided&) {
     throw;
   } catch (const CheckpointError& error) {
     problems.push_back({kManifestFile, "", 0, error.what()});

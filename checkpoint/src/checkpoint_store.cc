@@ -24,6 +24,7 @@ using internal::kAttemptPrefix;
 using internal::kReplacedPrefix;
 using internal::kRetiredPrefix;
 using internal::with_file_errors;
+using internal::with_read_errors;
 
 constexpr const char* kProbeFile = ".write-probe";
 
@@ -60,18 +61,21 @@ void clean_up(const fs::path& directory, Env& env) {
   }
 }
 
+/// Throws Undecided where that cannot be told.
 bool is_complete(const Info& info, Env& env) {
   try {
-    const Checkpoint checkpoint = Checkpoint::open(info.path, env);
-    if (checkpoint.manifest().step != info.step) return false;
-    return std::all_of(checkpoint.manifest().files.begin(), checkpoint.manifest().files.end(),
-                       [&](const ManifestFile& file) {
-                         const auto found = env.open_file(info.path / file.file)->size_bytes();
-                         return found == static_cast<std::uint64_t>(file.bytes);
-                       });
+    return with_read_errors("listing checkpoints", [&] {
+      const Checkpoint checkpoint = Checkpoint::open(info.path, env);
+      if (checkpoint.manifest().step != info.step) return false;
+      return std::all_of(checkpoint.manifest().files.begin(), checkpoint.manifest().files.end(),
+                         [&](const ManifestFile& file) {
+                           const auto found = env.open_file(info.path / file.file)->size_bytes();
+                           return found == static_cast<std::uint64_t>(file.bytes);
+                         });
+    });
+  } catch (const Undecided&) {
+    throw;
   } catch (const CheckpointError&) {
-    return false;
-  } catch (const FileError&) {
     return false;
   }
 }

@@ -3,7 +3,21 @@
 
 #include <cerrno>
 
-namespace muster::checkpoint::internal {
+namespace muster::checkpoint {
+
+bool means_damage(const FileError& error) {
+  switch (error.errno_value()) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case EIO:
+      return true;
+    default:
+      return false;
+  }
+}
+
+namespace internal {
 namespace {
 
 const char* advice_for(int errno_value) {
@@ -35,20 +49,9 @@ const char* advice_for(int errno_value) {
 
 }  // namespace
 
-bool means_damage(const FileError& error) {
-  switch (error.errno_value()) {
-    case ENOENT:
-    case ENOTDIR:
-    case EISDIR:
-    case EIO:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string describe_file_error(const std::string& doing, const FileError& error) {
   return doing + ": " + error.what() + "; " + advice_for(error.errno_value());
 }
 
-}  // namespace muster::checkpoint::internal
+}  // namespace internal
+}  // namespace muster::checkpoint

@@ -8,19 +8,9 @@
 
 #include "muster/base/env.h"
 #include "muster/base/error.h"
+#include "muster/checkpoint/read_errors.h"
 
 namespace muster::checkpoint::internal {
-
-/// The disk or the format gave no answer: the data may be sound, so nothing may be called damaged
-/// for it.
-class Undecided : public CheckpointError {
- public:
-  using CheckpointError::CheckpointError;
-};
-
-/// Whether a failed read means that the data is gone or unreadable, and not, say, that this process
-/// ran out of files.
-bool means_damage(const FileError& error);
 
 /// "<doing>: <what failed>; <advice for this errno>"
 std::string describe_file_error(const std::string& doing, const FileError& error);

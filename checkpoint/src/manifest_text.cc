@@ -98,10 +98,10 @@ void check_format(const JsonFields& fields) {
   }
   const std::int64_t version = fields.integer("version", 1);
   if (version <= kFormatVersion) return;
-  throw internal::Undecided(fields.place() + ": expected checkpoint format version " +
-                            std::to_string(kFormatVersion) + " or older, found version " +
-                            std::to_string(version) + "; read it with a newer Muster (" +
-                            fields.text("muster_version") + " wrote it)");
+  throw Undecided(fields.place() + ": expected checkpoint format version " +
+                  std::to_string(kFormatVersion) + " or older, found version " +
+                  std::to_string(version) + "; read it with a newer Muster (" +
+                  fields.text("muster_version") + " wrote it)");
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ std::optional<Checkpoint> RestoreSearch::next() {
     path_ = info.path;
     try {
       return open_of_step(info, *env_);
-    } catch (const internal::Undecided&) {
+    } catch (const Undecided&) {
       throw;
     } catch (const CheckpointError& error) {
       reject(error.what());
@@ -53,11 +53,11 @@ std::optional<Checkpoint> RestoreSearch::next() {
   }
   if (unanswered_.empty()) return std::nullopt;
   // A disk that neither reads nor renames says nothing about what it holds.
-  throw internal::Undecided(directory_.string() +
-                            ": expected a checkpoint that can be read, found only such as can "
-                            "neither be read nor set aside; nothing is begun anew in their place; "
-                            "check the disk: " +
-                            unanswered_);
+  throw Undecided(directory_.string() +
+                  ": expected a checkpoint that can be read, found only such as can "
+                  "neither be read nor set aside; nothing is begun anew in their place; "
+                  "check the disk: " +
+                  unanswered_);
 }
 
 void RestoreSearch::reject(const std::string& damage) {

@@ -134,6 +134,17 @@ TEST_F(CheckpointStoreTest, ListIsByStepAndKnowsWhatIsComplete) {
                                  std::pair(5, false)));
 }
 
+TEST_F(CheckpointStoreTest, ListTakesNoAnswerForNothingLess) {
+  for (const int step : {1, 2}) save(store_, state_, step);
+  for (std::int64_t call = 0;; ++call) {
+    env_.fail_at(call, Failure::kOnce, EHOSTUNREACH);
+    const std::string message = message_of([&] { store_.list(); });
+    if (env_.calls() <= call) break;
+    EXPECT_THAT(message, HasSubstr("EHOSTUNREACH")) << "call " << call;
+    ASSERT_LT(call, 100);
+  }
+}
+
 TEST_F(CheckpointStoreTest, ADamagedCheckpointIsSetAsideForTheOneBefore) {
   for (const int step : {1, 2, 3}) save(store_, state_, step);
   damage(3);

@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cerrno>
+
+#include "commands/checkpoint_path.h"
 #include "commands/store_commands.h"
 #include "launcher/muster_process.h"
 #include "muster/base/error.h"
@@ -12,8 +15,13 @@ namespace muster::launcher::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::AnyOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// `change` happens before its `call`-th look at a file or directory.
 class LivelyEnv : public Env {
@@ -86,6 +94,38 @@ TEST_F(RunListingTest, IsOfOneMomentWheneverARunDeletesItsOldOnes) {
                              ElementsAre("3 complete", "4 complete")))
         << call;
     remove({3, 4});
+    ASSERT_LT(call, 100);
+  }
+}
+
+// As of a store, of which any request may fail.
+TEST_F(RunListingTest, NoAnswerIsNotDamage) {
+  for (const std::int64_t step : {1, 2}) save(step);
+  const fs::path run = directory_.path() / "run";
+  const auto no_answer = [&] { throw FileError("open (503)", run, EHOSTUNREACH); };
+  for (int call = 0;; ++call) {
+    LivelyEnv lists(call, no_answer), opens(call, no_answer), verifies(call, no_answer);
+    try {
+      EXPECT_THAT(listed(lists), Each(AnyOf(EndsWith(" complete"),
+                                            AllOf(HasSubstr(" unreadable"), HasSubstr("503")))))
+          << call;
+    } catch (const CheckpointError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("503"));
+    }
+    try {
+      EXPECT_EQ(open_newest_at(run, "inspect", opens).manifest().step, 2) << call;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("503"));
+    }
+    ::testing::internal::CaptureStdout();
+    try {
+      const int exit_code = verify_in(verifies, {run});
+      EXPECT_EQ(exit_code, verifies.has_changed() ? 74 : 0) << call;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("503"));
+    }
+    EXPECT_THAT(::testing::internal::GetCapturedStdout(), Not(HasSubstr("damaged"))) << call;
+    if (!lists.has_changed() && !opens.has_changed() && !verifies.has_changed()) break;
     ASSERT_LT(call, 100);
   }
 }

@@ -9,6 +9,7 @@
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/read_errors.h"
 
 namespace muster::launcher {
 namespace {
@@ -58,6 +59,8 @@ checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string
   for (auto one = all.rbegin();; ++one) {
     try {
       return checkpoint::Checkpoint::open(*one, env);
+    } catch (const checkpoint::Undecided&) {  // it may be sound
+      throw;
     } catch (const CheckpointError& e) {
       if (one + 1 == all.rend()) throw;
       std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());

@@ -16,9 +16,9 @@ namespace muster::launcher {
 std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
                                                   const std::string& command, Env& env);
 
-/// `path` itself when it is a checkpoint, else the newest in it whose manifest is sound; those
-/// before it are named on standard error. Throws ConfigError when there is none, CheckpointError
-/// when none is sound.
+/// `path` itself when it is a checkpoint, else the newest in it whose manifest is sound; the
+/// damaged ones before it are named on standard error. Throws ConfigError when there is none,
+/// CheckpointError when none is sound or nothing can be told about a newer one.
 checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
                                       Env& env);
 

@@ -139,9 +139,10 @@ std::string checkpoints_command_help() {
   return "usage: muster checkpoints RUN [--metric NAME] [--json]\n"
          "Lists the checkpoints of a run, oldest first: step, score of the last evaluation before "
          "it, age, size, tier\n"
-         "and state: complete, damaged (manifest or sizes; muster verify reads every byte), set "
-         "aside by a restore,\n"
-         "being written. RUN is a directory of checkpoints, or one of runs: then all of them.\n"
+         "and state: complete, damaged (manifest or sizes; muster verify reads every byte), "
+         "unreadable (no answer: it\n"
+         "may be sound), set aside by a restore, being written. RUN is a directory of checkpoints, "
+         "or one of runs: then all of them.\n"
          "  --metric NAME  in the place of the run's own --score\n"
          "  --json         as one JSON object\n";
 }

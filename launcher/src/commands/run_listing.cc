@@ -7,6 +7,7 @@
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
+#include "muster/checkpoint/read_errors.h"
 #include "muster/checkpoint/retention.h"
 
 namespace muster::launcher {
@@ -92,13 +93,18 @@ void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<s
     one.metric = metric.empty() ? run_metric(run_state) : metric;
     one.score = checkpoint::score_in(run_state, one.metric);
     one.problem = problem_of(opened, one.step, env);
+    one.state = one.problem.empty() ? "complete" : "damaged";
     if (one.problem.empty()) best = best_step_in(run_state);
+  } catch (const checkpoint::Undecided& e) {
+    one.state = "unreadable";
+    one.problem = e.what();
   } catch (const CheckpointError& e) {
+    one.state = "damaged";
     one.problem = e.what();
   } catch (const FileError& e) {
+    one.state = checkpoint::means_damage(e) ? "damaged" : "unreadable";
     one.problem = e.what();
   }
-  if (!one.problem.empty()) one.state = "damaged";
 }
 
 struct Look {

@@ -17,8 +17,10 @@ namespace muster::launcher {
 struct ListedCheckpoint {
   std::int64_t step = 0;
   std::filesystem::path path;
-  std::string state;    ///< "complete", "damaged", "set aside", "being written".
-  std::string problem;  ///< Why it is damaged: the manifest, a file's size. Bytes are not read.
+  /// "complete", "damaged", "unreadable" (nobody answered: it may be sound), "set aside", "being
+  /// written".
+  std::string state;
+  std::string problem;  ///< Why not complete: the manifest, a file's size. Bytes are not read.
   std::int64_t bytes = 0;
   std::optional<std::chrono::seconds> age{};  ///< Nothing where the place does not say.
   std::string metric;  ///< That of the run's score, or the one asked for; "" where there is none.

@@ -10,20 +10,29 @@
 #include "muster/base/env.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
+#include "muster/checkpoint/read_errors.h"
 
 namespace muster::launcher {
 namespace {
 
-std::vector<std::string> problems_of(const std::filesystem::path& path, Env& env) {
-  std::vector<std::string> messages;
+struct Verdict {
+  const char* state = "sound";
+  std::vector<std::string> problems{};
+};
+
+Verdict verdict_on(const std::filesystem::path& path, Env& env) {
   try {
+    Verdict verdict;
     for (const checkpoint::Problem& problem : checkpoint::Checkpoint::open(path, env).verify()) {
-      messages.push_back(problem.message);
+      verdict.state = "damaged";
+      verdict.problems.push_back(problem.message);
     }
+    return verdict;
+  } catch (const checkpoint::Undecided& e) {
+    return {"unreadable", {e.what()}};
   } catch (const CheckpointError& e) {  // the manifest itself
-    messages.emplace_back(e.what());
+    return {"damaged", {e.what()}};
   }
-  return messages;
 }
 
 }  // namespace
@@ -33,15 +42,15 @@ int verify_in(Env& env, const Words& words) {
   bool all_sound = true;
   bool any = false;
   for (const auto& path : checkpoints_at(parsed.operands[0], "verify", env)) {
-    const std::vector<std::string> problems = problems_of(path, env);
-    if (!problems.empty() && !env.exists(path)) {  // by a run that lives
+    const Verdict verdict = verdict_on(path, env);
+    if (!verdict.problems.empty() && !env.exists(path)) {  // by a run that lives
       std::printf("%s: deleted meanwhile\n", path.c_str());
       continue;
     }
     any = true;
-    all_sound = all_sound && problems.empty();
-    std::printf("%s: %s\n", path.c_str(), problems.empty() ? "sound" : "damaged");
-    for (const std::string& problem : problems) std::printf("  %s\n", problem.c_str());
+    all_sound = all_sound && verdict.problems.empty();
+    std::printf("%s: %s\n", path.c_str(), verdict.state);
+    for (const std::string& problem : verdict.problems) std::printf("  %s\n", problem.c_str());
   }
   if (!any) {
     throw CheckpointError("muster verify: expected a checkpoint that stays, found that all in " +
@@ -65,7 +74,7 @@ std::string verify_command_help() {
          "directory\n"
          "of them: then all, but for those that a run deletes meanwhile. Leaves with 0 when all is "
          "sound,\n"
-         "and with 74 when something is damaged.\n";
+         "and with 74 when something is damaged, or unreadable (no answer: it may be sound).\n";
 }
 
 }  // namespace muster::launcher

@@ -65,7 +65,8 @@ class CheckpointStore {
   void discard(std::int64_t step, int generation) const;
 
   /// All `step-NNNNNNNN` directories, by step; empty where the directory does not exist. Reads
-  /// manifests only.
+  /// manifests only. Throws Undecided where nothing can be told about one (a store that does not
+  /// answer, no permission, a newer format): it may be the newest.
   std::vector<Info> list() const;
 
   /// Deletes what `retention` gives up among the complete checkpoints, and returns their paths.
