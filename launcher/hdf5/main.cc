@@ -19,10 +19,11 @@ namespace {
 int export_to_hdf5(const Words& words) {
   const ExportRequest request = parse_export(words);
   const auto env = make_system_env();
-  const checkpoint::Checkpoint source = open_newest_at(request.source, "export", *env);
-  print_exported(source, request,
-                 checkpoint::export_hdf5(source, request.target, request.options, *env));
-  return 0;
+  return with_newest_at(request.source, "export", *env, [&](const checkpoint::Checkpoint& source) {
+    print_exported(source, request,
+                   checkpoint::export_hdf5(source, request.target, request.options, *env));
+    return 0;
+  });
 }
 
 int import_from_safetensors(const Words& words) {

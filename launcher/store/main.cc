@@ -44,27 +44,33 @@ bool is_same(const Checkpoint& source, const std::filesystem::path& target, Env&
   return Checkpoint::open(target, env).manifest().to_text() == source.manifest().to_text();
 }
 
+int copy_to(const std::string& to, const Checkpoint& source, Env& from, Env& env) {
+  const std::filesystem::path target =
+      std::filesystem::path(to) / checkpoint::step_directory_name(source.manifest().step);
+  if (is_same(source, target, env)) {
+    std::printf("%s: there already\n", target.c_str());
+    return 0;
+  }
+  if (is_store_url(to)) {
+    checkpoint::remove_checkpoint(target, env);
+    checkpoint::copy_checkpoint(source, from, target, env);
+  } else {
+    checkpoint::fetch_checkpoint(source, from, target, env);
+  }
+  std::printf("%s: %zu tensors from %s\n", target.c_str(), source.manifest().tensors.size(),
+              source.directory().c_str());
+  return 0;
+}
+
 /// copy SOURCE TARGET: the checkpoint to TARGET/step-NNNNNNNN.
 int copy(const Words& words) {
   const ParsedWords parsed = take_words(words, "copy", {}, 2, 2);
   const auto& [from, to] = std::pair(parsed.operands[0], parsed.operands[1]);
   Ends ends;
-  const Checkpoint source = open_newest_at(from, "copy", ends.of(from));
-  const std::filesystem::path target =
-      std::filesystem::path(to) / checkpoint::step_directory_name(source.manifest().step);
-  if (is_same(source, target, ends.of(to))) {
-    std::printf("%s: there already\n", target.c_str());
-    return 0;
-  }
-  if (is_store_url(to)) {
-    checkpoint::remove_checkpoint(target, ends.of(to));
-    checkpoint::copy_checkpoint(source, ends.of(from), target, ends.of(to));
-  } else {
-    checkpoint::fetch_checkpoint(source, ends.of(from), target, ends.of(to));
-  }
-  std::printf("%s: %zu tensors from %s\n", target.c_str(), source.manifest().tensors.size(),
-              source.directory().c_str());
-  return 0;
+  Env& source_env = ends.of(from);
+  return with_newest_at(from, "copy", source_env, [&](const Checkpoint& source) {
+    return copy_to(to, source, source_env, ends.of(to));
+  });
 }
 
 /// newest URL STEP: what ObjectStore::newest() wants to know, as JSON; nothing where there is none.

@@ -76,6 +76,19 @@ class RunListingTest : public ::testing::Test {
     return lines;
   }
 
+  /// The step of what is inspected at `path`, or why none is.
+  std::string inspected(Env& env, const std::string& path) {
+    std::string error;
+    ::testing::internal::CaptureStdout();
+    try {
+      inspect_in(env, {path, "--json"});
+    } catch (const Error& e) {
+      error = e.what();
+    }
+    const std::string output = ::testing::internal::GetCapturedStdout();
+    return error.empty() ? parse_json(output, "output")["step"].dump() : error;
+  }
+
   TemporaryDirectory directory_;
   const std::unique_ptr<Env> env_ = make_system_env();
   checkpoint::CheckpointStore store_{directory_.path() / "run", *env_};
@@ -140,6 +153,55 @@ TEST_F(RunListingTest, VerifyDoesNotCallDamagedWhatWasDeleted) {
   }
   LivelyEnv env(1, [&] { remove({3}); });
   EXPECT_THROW(verify_in(env, {directory_.path() / "run" / "step-00000003"}), CheckpointError);
+}
+
+TEST_F(RunListingTest, VerifyLooksAgainWhereAllWereDeleted) {
+  const std::string run = directory_.path() / "run";
+  for (int call = 0;; ++call) {
+    for (const std::int64_t step : {1, 2}) save(step);
+    LivelyEnv env(call, [&] {
+      save(3);
+      remove({1, 2});
+    });
+    EXPECT_EQ(verify_in(env, {run}), 0) << call;
+    if (!env.has_changed()) break;
+    remove({3});
+    ASSERT_LT(call, 100);
+  }
+}
+
+TEST_F(RunListingTest, TheNewestIsChosenAgainWhereItWasDeleted) {
+  const std::string run = directory_.path() / "run";
+  for (int call = 0;; ++call) {
+    for (const std::int64_t step : {1, 2}) save(step);
+    LivelyEnv env(call, [&] {
+      save(3);
+      remove({1, 2});
+    });
+    EXPECT_THAT(inspected(env, run), AnyOf("2", "3")) << call;
+    if (!env.has_changed()) break;
+    remove({3});
+    ASSERT_LT(call, 100);
+  }
+  save(1);
+  LivelyEnv env(1, [&] { remove({1}); });
+  EXPECT_THROW(inspect_in(env, {run + "/step-00000001"}), Error) << "a name means that one";
+}
+
+TEST_F(RunListingTest, TheNewestIsNotChosenForEver) {
+  save(1);
+  std::int64_t step = 1;
+  int choices = 0;
+  EXPECT_THROW(with_newest_at(directory_.path() / "run", "inspect", *env_,
+                              [&](const checkpoint::Checkpoint& chosen) -> int {
+                                ++choices;
+                                EXPECT_EQ(chosen.manifest().step, step);
+                                save(step + 1);
+                                remove({step++});
+                                throw CheckpointError("gone");
+                              }),
+               CheckpointError);
+  EXPECT_EQ(choices, kMostChoices);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "muster/base/error.h"
@@ -34,6 +35,22 @@ std::vector<std::filesystem::path> list_checkpoints(const std::string& directory
   return paths;
 }
 
+/// Nothing where one was deleted meanwhile: then there may be newer ones.
+std::optional<checkpoint::Checkpoint> open_newest_of(const std::vector<std::filesystem::path>& all,
+                                                     Env& env) {
+  for (auto one = all.rbegin();; ++one) {
+    try {
+      return checkpoint::Checkpoint::open(*one, env);
+    } catch (const checkpoint::Undecided&) {  // it may be sound
+      throw;
+    } catch (const CheckpointError& e) {
+      if (!env.exists(*one)) return std::nullopt;
+      if (one + 1 == all.rend()) throw;
+      std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
@@ -55,15 +72,25 @@ std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
 
 checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
                                       Env& env) {
-  const std::vector<std::filesystem::path> all = checkpoints_at(path, command, env);
-  for (auto one = all.rbegin();; ++one) {
+  for (int choices = 1; choices <= kMostChoices; ++choices) {
+    auto newest = open_newest_of(checkpoints_at(path, command, env), env);
+    if (newest) return *std::move(newest);
+  }
+  throw CheckpointError("muster " + command +
+                        ": expected a checkpoint that stays, found that those in " + path +
+                        " are deleted as fast as they are looked at; try again");
+}
+
+int with_newest_at(const std::string& path, const std::string& command, Env& env,
+                   const std::function<int(const checkpoint::Checkpoint&)>& work) {
+  for (int choices = 1;; ++choices) {
+    const checkpoint::Checkpoint chosen = open_newest_at(path, command, env);
     try {
-      return checkpoint::Checkpoint::open(*one, env);
-    } catch (const checkpoint::Undecided&) {  // it may be sound
-      throw;
-    } catch (const CheckpointError& e) {
-      if (one + 1 == all.rend()) throw;
-      std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());
+      return work(chosen);
+    } catch (const CheckpointError&) {
+      const bool named = chosen.directory() == path;
+      if (named || choices == kMostChoices) throw;
+      if (env.exists(chosen.directory() / checkpoint::kManifestFile)) throw;
     }
   }
 }

@@ -3,6 +3,7 @@
 #define MUSTER_LAUNCHER_COMMANDS_CHECKPOINT_PATH_H_
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@
 
 namespace muster::launcher {
 
+/// A run that saves faster than it is looked at is not looked at for ever.
+inline constexpr int kMostChoices = 10;
+
 /// The checkpoints at `path`, oldest first: itself when it is one, else all in it, complete or not.
 /// Throws ConfigError when there is none; `command` is for the message.
 std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
@@ -18,9 +22,16 @@ std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
 
 /// `path` itself when it is a checkpoint, else the newest in it whose manifest is sound; the
 /// damaged ones before it are named on standard error. Throws ConfigError when there is none,
-/// CheckpointError when none is sound or nothing can be told about a newer one.
+/// CheckpointError when none is sound or nothing can be told about a newer one. Where a run that
+/// lives deletes one meanwhile, it looks again, kMostChoices times at most.
 checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
                                       Env& env);
+
+/// What `work` returns for what open_newest_at() opens. Where the run that lives in the directory
+/// `path` deletes that one meanwhile and `work` throws CheckpointError, `work` is called again with
+/// the one that is the newest then: until it has read all, it must not print.
+int with_newest_at(const std::string& path, const std::string& command, Env& env,
+                   const std::function<int(const checkpoint::Checkpoint&)>& work);
 
 /// Whether the name says safetensors, so that it is no directory of checkpoints.
 bool is_safetensors_path(const std::string& path);

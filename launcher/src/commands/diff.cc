@@ -13,6 +13,7 @@
 namespace muster::launcher {
 namespace {
 
+using checkpoint::Checkpoint;
 using checkpoint::DifferenceKind;
 using checkpoint::DiffResult;
 using checkpoint::TensorDifference;
@@ -91,6 +92,16 @@ void print_result(const DiffResult& result, const std::string& a, const std::str
   for (const std::string& line : result.progress) std::printf("  %s\n", line.c_str());
 }
 
+int compare(const Checkpoint& a, const Checkpoint& b, const ParsedWords& parsed) {
+  const DiffResult result = checkpoint::diff(a, b);
+  if (parsed.switches.contains("--json")) {
+    std::printf("%s\n", diff_json(result, a.directory(), b.directory()).dump(2).c_str());
+  } else {
+    print_result(result, a.directory(), b.directory(), parsed.switches.contains("--all"));
+  }
+  return result.equal() ? 0 : 1;
+}
+
 }  // namespace
 
 int diff_command(const Words& words) {
@@ -100,15 +111,10 @@ int diff_command(const Words& words) {
   }
   const ParsedWords parsed = take_words(words, "diff", {"--all", "--json"}, 2, 2);
   const auto env = make_system_env();
-  const checkpoint::Checkpoint a = open_newest_at(parsed.operands[0], "diff", *env);
-  const checkpoint::Checkpoint b = open_newest_at(parsed.operands[1], "diff", *env);
-  const DiffResult result = checkpoint::diff(a, b);
-  if (parsed.switches.contains("--json")) {
-    std::printf("%s\n", diff_json(result, a.directory(), b.directory()).dump(2).c_str());
-  } else {
-    print_result(result, a.directory(), b.directory(), parsed.switches.contains("--all"));
-  }
-  return result.equal() ? 0 : 1;
+  return with_newest_at(parsed.operands[0], "diff", *env, [&](const Checkpoint& a) {
+    return with_newest_at(parsed.operands[1], "diff", *env,
+                          [&](const Checkpoint& b) { return compare(a, b, parsed); });
+  });
 }
 
 std::string diff_command_help() {

@@ -20,10 +20,11 @@ int export_command(const Words& words) {
   const ExportRequest request = parse_export(words);
   if (request.hdf5) become_sibling("muster-hdf5", "export", words);
   const auto env = make_system_env();
-  const checkpoint::Checkpoint source = open_newest_at(request.source, "export", *env);
-  print_exported(source, request,
-                 checkpoint::export_safetensors(source, request.target, request.options, *env));
-  return 0;
+  return with_newest_at(request.source, "export", *env, [&](const checkpoint::Checkpoint& source) {
+    print_exported(source, request,
+                   checkpoint::export_safetensors(source, request.target, request.options, *env));
+    return 0;
+  });
 }
 
 std::string export_command_help() {

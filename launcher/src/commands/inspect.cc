@@ -146,14 +146,15 @@ int inspect_in(Env& env, const Words& words) {
     inspect_file(SafetensorsFile::open(operand, env), as_json);
     return 0;
   }
-  const Checkpoint checkpoint = open_newest_at(operand, "inspect", env);
-  const CheckpointFacts facts = facts_of(checkpoint);
-  if (as_json) {
-    std::printf("%s\n", checkpoint_json(checkpoint, facts).dump(2).c_str());
-  } else {
-    print_checkpoint(checkpoint, facts);
-  }
-  return 0;
+  return with_newest_at(operand, "inspect", env, [&](const Checkpoint& checkpoint) {
+    const CheckpointFacts facts = facts_of(checkpoint);
+    if (as_json) {
+      std::printf("%s\n", checkpoint_json(checkpoint, facts).dump(2).c_str());
+    } else {
+      print_checkpoint(checkpoint, facts);
+    }
+    return 0;
+  });
 }
 
 int inspect_command(const Words& words) {

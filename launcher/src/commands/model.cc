@@ -142,12 +142,8 @@ void print(const ModelVersion& version) {
               stages.c_str());
 }
 
-int register_model(const ModelPlaces& places, const Words& words) {
-  const ParsedWords parsed = take_words(words, "model", {"--json"}, 2, 2,
-                                        {"--registry", "--metrics", "--run", "--parent"});
-  const ModelRegistry registry = registry_of(parsed, places);
-  Env& from = places.env(parsed.operands[0]);
-  const checkpoint::Checkpoint source = open_newest_at(parsed.operands[0], "model", from);
+Registration registration_of(const checkpoint::Checkpoint& source, const ModelRegistry& registry,
+                             const ParsedWords& parsed) {
   Registration registration;
   const auto run = parsed.values.find("--run");
   registration.run =
@@ -162,13 +158,25 @@ int register_model(const ModelPlaces& places, const Words& words) {
   } else {
     registration.parent = parent_in(registry, source.manifest().run_state);
   }
-  const ModelVersion added = registry.add(source, from, parsed.operands[1], registration);
-  if (parsed.switches.contains("--json")) {
-    std::printf("%s\n", to_json(added).dump(2).c_str());
-  } else {
-    print(added);
-  }
-  return 0;
+  return registration;
+}
+
+int register_model(const ModelPlaces& places, const Words& words) {
+  const ParsedWords parsed = take_words(words, "model", {"--json"}, 2, 2,
+                                        {"--registry", "--metrics", "--run", "--parent"});
+  const ModelRegistry registry = registry_of(parsed, places);
+  Env& from = places.env(parsed.operands[0]);
+  return with_newest_at(
+      parsed.operands[0], "model", from, [&](const checkpoint::Checkpoint& source) {
+        const ModelVersion added = registry.add(source, from, parsed.operands[1],
+                                                registration_of(source, registry, parsed));
+        if (parsed.switches.contains("--json")) {
+          std::printf("%s\n", to_json(added).dump(2).c_str());
+        } else {
+          print(added);
+        }
+        return 0;
+      });
 }
 
 int list_models(const ModelPlaces& places, const Words& words) {

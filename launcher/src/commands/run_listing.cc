@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "commands/checkpoint_path.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
@@ -19,8 +20,6 @@ using checkpoint::step_of_directory_name;
 
 constexpr std::string_view kAttemptPrefix = ".attempt-";
 constexpr std::string_view kDamagedMark = ".damaged";
-// A run that saves faster than it is looked at is not looked at for ever.
-constexpr int kLooks = 10;
 
 struct NamedState {
   std::int64_t step;
@@ -162,7 +161,7 @@ std::vector<ListedCheckpoint> list_run(const fs::path& directory, const std::str
   try {
     for (int looks = 1;; ++looks) {
       Look look = look_at(directory, metric, env);
-      if (!look.changed || looks == kLooks) return std::move(look.checkpoints);
+      if (!look.changed || looks == kMostChoices) return std::move(look.checkpoints);
     }
   } catch (const FileError& e) {
     throw CheckpointError(std::string("listing checkpoints: ") + e.what() + "; check the path");
