@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 
 #include <cerrno>
+#include <fstream>
+#include <functional>
+#include <utility>
 
 #include "commands/checkpoint_path.h"
 #include "commands/store_commands.h"
@@ -22,18 +25,15 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
-/// `change` happens before its `call`-th look at a file or directory.
-class LivelyEnv : public Env {
+/// The real one, for others to change.
+class EnvOfFiles : public Env {
  public:
-  LivelyEnv(int call, std::function<void()> change) : calls_left_(call), change_(change) {}
-
   std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
-    pass();
     return real_->open_file(path);
   }
   std::vector<std::string> list_directory(const fs::path& path) override {
-    pass();
     return real_->list_directory(path);
   }
   bool exists(const fs::path& path) override { return real_->exists(path); }
@@ -46,6 +46,24 @@ class LivelyEnv : public Env {
   void remove_all(const fs::path& path) override { real_->remove_all(path); }
   std::chrono::system_clock::time_point now() override { return real_->now(); }
 
+ private:
+  const std::unique_ptr<Env> real_ = make_system_env();
+};
+
+/// `change` happens before its `call`-th look at a file or directory.
+class LivelyEnv : public EnvOfFiles {
+ public:
+  LivelyEnv(int call, std::function<void()> change) : calls_left_(call), change_(change) {}
+
+  std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
+    pass();
+    return EnvOfFiles::open_file(path);
+  }
+  std::vector<std::string> list_directory(const fs::path& path) override {
+    pass();
+    return EnvOfFiles::list_directory(path);
+  }
+
   bool has_changed() const { return calls_left_ < 0; }
 
  private:
@@ -53,9 +71,29 @@ class LivelyEnv : public Env {
     if (calls_left_-- == 0) change_();
   }
 
-  const std::unique_ptr<Env> real_ = make_system_env();
   int calls_left_;
   const std::function<void()> change_;
+};
+
+/// What is at s3://bucket/ is in `directory`.
+class StoreLikeEnv : public EnvOfFiles {
+ public:
+  explicit StoreLikeEnv(fs::path directory) : directory_(std::move(directory)) {}
+
+  std::unique_ptr<ReadableFile> open_file(const fs::path& path) override {
+    return EnvOfFiles::open_file(there(path));
+  }
+  std::vector<std::string> list_directory(const fs::path& path) override {
+    return EnvOfFiles::list_directory(there(path));
+  }
+  bool exists(const fs::path& path) override { return EnvOfFiles::exists(there(path)); }
+
+ private:
+  fs::path there(const fs::path& path) const {
+    return directory_ / path.string().substr(std::string("s3://bucket/").size());
+  }
+
+  const fs::path directory_;
 };
 
 class RunListingTest : public ::testing::Test {
@@ -69,9 +107,10 @@ class RunListingTest : public ::testing::Test {
   }
   void remove(std::vector<std::int64_t> steps) { store_.remove(steps); }
 
-  std::vector<std::string> listed(Env& env) {
+  std::vector<std::string> listed(Env& env) { return listed(env, directory_.path() / "run"); }
+  std::vector<std::string> listed(Env& env, const fs::path& path) {
     std::vector<std::string> lines;
-    for (const ListedCheckpoint& one : list_run(directory_.path() / "run", "", env))
+    for (const ListedCheckpoint& one : list_run(path, "", env))
       lines.push_back(std::to_string(one.step) + " " + one.state + one.problem);
     return lines;
   }
@@ -202,6 +241,30 @@ TEST_F(RunListingTest, TheNewestIsNotChosenForEver) {
                               }),
                CheckpointError);
   EXPECT_EQ(choices, kMostChoices);
+}
+
+// There a manifest is uploaded last and deleted first.
+TEST_F(RunListingTest, InAStoreACheckpointWithoutManifestIsBeingWritten) {
+  for (const std::int64_t step : {1, 2}) save(step);
+  const fs::path manifest = directory_.path() / "run/step-00000002/manifest.json";
+  fs::remove(manifest);
+  StoreLikeEnv store(directory_.path());
+  const std::string url = "s3://bucket/run", unfinished = url + "/step-00000002";
+  EXPECT_THAT(listed(store, url), ElementsAre("1 complete", "2 being written"));
+  EXPECT_EQ(verify_in(store, {url}), 0);
+  EXPECT_EQ(inspected(store, url), "1");
+  // By its name, and on disk, it is damaged.
+  EXPECT_EQ(verify_in(store, {unfinished}), 74);
+  EXPECT_THAT(inspected(store, unfinished), HasSubstr("manifest.json"));
+  EXPECT_THAT(listed(*env_), ElementsAre("1 complete", StartsWith("2 damaged")));
+  EXPECT_EQ(verify_in(*env_, {directory_.path() / "run"}), 74);
+
+  std::ofstream(manifest) << "{";
+  EXPECT_THAT(listed(store, url), ElementsAre("1 complete", StartsWith("2 damaged")));
+  EXPECT_EQ(verify_in(store, {url}), 74);
+  remove({1});
+  fs::remove(manifest);
+  EXPECT_THROW(verify_in(store, {url}), CheckpointError);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "commands/sibling_program.h"
 #include "muster/base/error.h"
 #include "muster/checkpoint/checkpoint.h"
 #include "muster/checkpoint/layout.h"
@@ -46,7 +47,11 @@ std::optional<checkpoint::Checkpoint> open_newest_of(const std::vector<std::file
     } catch (const CheckpointError& e) {
       if (!env.exists(*one)) return std::nullopt;
       if (one + 1 == all.rend()) throw;
-      std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());
+      if (is_unfinished(*one, env)) {
+        std::fprintf(stderr, "skipped, since it is being uploaded or deleted: %s\n", one->c_str());
+      } else {
+        std::fprintf(stderr, "skipped, since it is damaged: %s\n", e.what());
+      }
     }
   }
 }
@@ -93,6 +98,10 @@ int with_newest_at(const std::string& path, const std::string& command, Env& env
       if (env.exists(chosen.directory() / checkpoint::kManifestFile)) throw;
     }
   }
+}
+
+bool is_unfinished(const std::filesystem::path& path, Env& env) {
+  return is_store_url(path.string()) && !env.exists(path / checkpoint::kManifestFile);
 }
 
 bool is_safetensors_path(const std::string& path) { return path.ends_with(".safetensors"); }

@@ -21,9 +21,9 @@ std::vector<std::filesystem::path> checkpoints_at(const std::string& path,
                                                   const std::string& command, Env& env);
 
 /// `path` itself when it is a checkpoint, else the newest in it whose manifest is sound; the
-/// damaged ones before it are named on standard error. Throws ConfigError when there is none,
-/// CheckpointError when none is sound or nothing can be told about a newer one. Where a run that
-/// lives deletes one meanwhile, it looks again, kMostChoices times at most.
+/// damaged and unfinished ones before it are named on standard error. Throws ConfigError when there
+/// is none, CheckpointError when none is sound or nothing can be told about a newer one. Where a
+/// run that lives deletes one meanwhile, it looks again, kMostChoices times at most.
 checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string& command,
                                       Env& env);
 
@@ -32,6 +32,11 @@ checkpoint::Checkpoint open_newest_at(const std::string& path, const std::string
 /// the one that is the newest then: until it has read all, it must not print.
 int with_newest_at(const std::string& path, const std::string& command, Env& env,
                    const std::function<int(const checkpoint::Checkpoint&)>& work);
+
+/// Whether the step-NNNNNNNN at `path` is in a store and has no manifest, which is uploaded last
+/// and deleted first: it is being uploaded or deleted, or was when that died. On disk, where
+/// checkpoints get their names whole, that is damage.
+bool is_unfinished(const std::filesystem::path& path, Env& env);
 
 /// Whether the name says safetensors, so that it is no directory of checkpoints.
 bool is_safetensors_path(const std::string& path);

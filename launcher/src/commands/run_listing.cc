@@ -98,8 +98,9 @@ void look_into(ListedCheckpoint& one, const std::string& metric, std::optional<s
     one.state = "unreadable";
     one.problem = e.what();
   } catch (const CheckpointError& e) {
-    one.state = "damaged";
-    one.problem = e.what();
+    const bool unfinished = is_unfinished(one.path, env);
+    one.state = unfinished ? "being written" : "damaged";
+    if (!unfinished) one.problem = e.what();
   } catch (const FileError& e) {
     one.state = checkpoint::means_damage(e) ? "damaged" : "unreadable";
     one.problem = e.what();
@@ -138,7 +139,7 @@ Look look_at(const fs::path& directory, const std::string& metric, Env& env) {
     if (one.state == "complete") look_into(one, metric, best, env);
   }
   const auto went_away = [&](const ListedCheckpoint& one) {
-    return !one.problem.empty() && !env.exists(one.path);
+    return one.state != "complete" && !env.exists(one.path);
   };
   if (std::erase_if(look.checkpoints, went_away) > 0) look.changed = true;
   for (ListedCheckpoint& one : look.checkpoints)

@@ -18,7 +18,7 @@ struct ListedCheckpoint {
   std::int64_t step = 0;
   std::filesystem::path path;
   /// "complete", "damaged", "unreadable" (nobody answered: it may be sound), "set aside", "being
-  /// written".
+  /// written" (in a store, where the manifest comes last and goes first, or being deleted).
   std::string state;
   std::string problem;  ///< Why not complete: the manifest, a file's size. Bytes are not read.
   std::int64_t bytes = 0;

@@ -38,12 +38,18 @@ Verdict verdict_on(const std::filesystem::path& path, Env& env) {
 }
 
 /// Prints the verdicts on all that stay. Returns whether all are sound; nothing where none stays.
-std::optional<bool> all_sound(const std::vector<std::filesystem::path>& paths, Env& env) {
+/// That of `named` counts although it is unfinished.
+std::optional<bool> all_sound(const std::vector<std::filesystem::path>& paths,
+                              const std::string& named, Env& env) {
   std::optional<bool> sound;
   for (const auto& path : paths) {
     const Verdict verdict = verdict_on(path, env);
     if (!verdict.problems.empty() && !env.exists(path)) {  // by a run that lives
       std::printf("%s: deleted meanwhile\n", path.c_str());
+      continue;
+    }
+    if (!verdict.problems.empty() && path != named && is_unfinished(path, env)) {
+      std::printf("%s: left out, since it is being uploaded or deleted\n", path.c_str());
       continue;
     }
     sound = sound.value_or(true) && verdict.problems.empty();
@@ -58,14 +64,18 @@ std::optional<bool> all_sound(const std::vector<std::filesystem::path>& paths, E
 int verify_in(Env& env, const Words& words) {
   const ParsedWords parsed = take_words(words, "verify", {}, 1, 1);
   const std::string& operand = parsed.operands[0];
+  std::vector<std::filesystem::path> before;
   for (int looks = 1; looks <= kMostChoices; ++looks) {
     const std::vector<std::filesystem::path> paths = checkpoints_at(operand, "verify", env);
-    if (const auto sound = all_sound(paths, env))
+    if (paths == before) break;
+    if (const auto sound = all_sound(paths, operand, env))
       return static_cast<int>(*sound ? ExitCode::kSuccess : ExitCode::kCheckpointError);
     if (paths.front() == operand) break;
+    before = paths;
   }
-  throw CheckpointError("muster verify: expected a checkpoint that stays, found that all in " +
-                        operand + " were deleted meanwhile; verify again");
+  throw CheckpointError(
+      "muster verify: expected a whole checkpoint that stays, found that all in " + operand +
+      " are being uploaded or were deleted meanwhile; verify again");
 }
 
 int verify_command(const Words& words) {
@@ -81,8 +91,8 @@ std::string verify_command_help() {
   return "usage: muster verify DIR\n"
          "Checks every byte against its checksum and lists each problem. DIR is a checkpoint, or a "
          "directory\n"
-         "of them: then all, but for those that a run deletes meanwhile. Leaves with 0 when all is "
-         "sound,\n"
+         "of them: then all, but for those that a run uploads or deletes meanwhile. Leaves with 0 "
+         "when all is sound,\n"
          "and with 74 when something is damaged, or unreadable (no answer: it may be sound).\n";
 }
 
