@@ -176,8 +176,9 @@ std::uint64_t NodeMemory::reserve(std::uint64_t bytes) {
       (bytes + kLargestPageBytes - 1) / kLargestPageBytes * kLargestPageBytes;
   std::uint64_t offset = control_->unreserved_offset.load();
   do {
-    const std::uint64_t most = std::min(kMostAtOnceBytes, kCapacityBytes - offset);
-    if (bytes <= most && rounded <= most) continue;
+    const std::uint64_t left = kCapacityBytes - offset;
+    if (bytes <= kMostAtOnceBytes && rounded <= left) continue;
+    const std::uint64_t most = std::min(kMostAtOnceBytes, left);
     throw ConfigError("node memory: expected a request for at most " + std::to_string(most) +
                       " bytes, found one for " + std::to_string(bytes) +
                       "; use a smaller model, or fewer ranks on the node");

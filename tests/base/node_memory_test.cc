@@ -139,8 +139,9 @@ TEST(NodeMemory, ReservesWithoutOverlapUntilItIsFull) {
   EXPECT_THROW(memory->reserve(~std::uint64_t{0}), ConfigError);
   EXPECT_EQ(other->reserve(1), first + 4 * 65536);
   const std::uint64_t most = NodeMemory::kMostAtOnceBytes;
+  // Whole pages are taken.
   for (std::uint64_t left = NodeMemory::kCapacityBytes - 4 * 65536 - first; left > most;
-       left -= most)
+       left -= most + 1)
     memory->reserve(most);
   EXPECT_THROW(memory->reserve(most), ConfigError);
 }

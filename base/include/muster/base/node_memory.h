@@ -58,8 +58,8 @@ class NodeMemory {
   /// Sparse: costs nothing until touched. So much that no job uses it up, though no address is used
   /// twice.
   static constexpr std::uint64_t kCapacityBytes = std::uint64_t{1} << 60;
-  /// Of one reserve(): more than a machine has.
-  static constexpr std::uint64_t kMostAtOnceBytes = std::uint64_t{1} << 40;
+  /// Of one reserve(): under a terabyte, so that a size that is a mistake is told.
+  static constexpr std::uint64_t kMostAtOnceBytes = (std::uint64_t{1} << 40) - 1;
   /// Where the symmetric region begins; aligned to 64 KiB, the largest page size.
   static std::uint64_t symmetric_offset_bytes();
 
